@@ -1,0 +1,31 @@
+# Flags and the one function by which every folder under src/ becomes a library (and, with tests, a test program).
+add_library(cacheready_warnings INTERFACE)
+target_compile_options(cacheready_warnings INTERFACE -Wall -Wextra -Wconversion -Wshadow
+                       $<$<BOOL:${CACHEREADY_WERROR}>:-Werror>)
+
+# Same input, same bytes: no contraction that the source does not write, never fast-math.
+add_library(cacheready_numerics INTERFACE)
+target_compile_options(cacheready_numerics INTERFACE -ffp-contract=off -fno-fast-math)
+target_include_directories(cacheready_numerics INTERFACE ${CMAKE_SOURCE_DIR}/src)
+
+# cacheready_folder(NAME SOURCES a.cc ... [DEPENDS folder ...] [LIBRARIES target ...] [TESTS a_test.cc ...])
+# makes the library cr_NAME; TESTS become the program NAME_tests, run by CTest with the given LABELS (default: unit).
+function(cacheready_folder name)
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPENDS;LIBRARIES;TESTS;TEST_DEPENDS;LABELS" ${ARGN})
+  add_library(cr_${name} STATIC ${arg_SOURCES})
+  list(TRANSFORM arg_DEPENDS PREPEND cr_)
+  list(TRANSFORM arg_TEST_DEPENDS PREPEND cr_)
+  target_link_libraries(cr_${name} PUBLIC cacheready_numerics ${arg_DEPENDS} ${arg_LIBRARIES}
+                        PRIVATE cacheready_warnings)
+  if(CACHEREADY_TESTS AND arg_TESTS)
+    if(NOT arg_LABELS)
+      set(arg_LABELS unit)
+    endif()
+    add_executable(${name}_tests ${arg_TESTS})
+    target_link_libraries(${name}_tests PRIVATE cr_${name} ${arg_TEST_DEPENDS} cacheready_warnings
+                          GTest::gtest_main GTest::gmock)
+    target_compile_definitions(${name}_tests PRIVATE CACHEREADY_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+    gtest_discover_tests(${name}_tests TEST_PREFIX ${name}. PROPERTIES LABELS "${arg_LABELS}" TIMEOUT 600
+                         DISCOVERY_TIMEOUT 60)
+  endif()
+endfunction()

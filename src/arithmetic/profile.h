@@ -1,0 +1,93 @@
+// A profile: how the model is served. One table says for every preset where values are rounded.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "compute/matmul.h"
+#include "formats/encoded_matrix.h"
+#include "tensor/matrix.h"
+
+namespace cacheready {
+
+// Where a served model rounds. A family calls Round(arithmetic, point, values) at each; the profile
+// decides what it does.
+enum class RoundingPoint : std::uint8_t {
+  kEmbedding,
+  kNorm,
+  kLinear,
+  kRotary,
+  kConvolution,
+  kAttentionProbabilities,
+  kAttentionOutput,
+  kRecurrence,
+  kGate,
+  kSilu,
+  kSiluUp,
+  kWeightedExpert,
+  kExpertSum,
+  kResidual,
+  kRouterLogits,
+  kRouterWeights,
+  kLogits,
+  kCount,
+};
+
+enum class Rounding : std::uint8_t { kNone, kBf16 };
+
+// What a linear call is for, so that a profile can treat kinds apart without knowing families.
+enum class Role : std::uint8_t {
+  kMixerInput,
+  kMixerOutput,
+  kRouter,
+  kExpert,
+  kSharedExpert,
+  kDenseFfn,
+  kGate,
+  kHead
+};
+
+enum class TieRule : std::uint8_t { kLowest, kHighest };
+
+struct Profile {
+  std::string_view name;
+  std::string_view description;  // one sentence for people
+  std::array<Rounding, static_cast<std::size_t>(RoundingPoint::kCount)> rounding{};
+  WeightReading reading = WeightReading::kStored;
+  bool quantize_activations_e4m3 =
+      false;  // linears whose weight is fp8-block: dynamic e4m3 per token and 128 columns
+  bool expert_sum_in_topk_order = true;  // else in expert order
+  TieRule tie_rule = TieRule::kLowest;
+
+  Rounding at(RoundingPoint point) const { return rounding[static_cast<std::size_t>(point)]; }
+};
+
+std::span<const Profile> Profiles();               // "fp32", "bf16-tp1", "fp8-w8a8", ...
+const Profile& GetProfile(std::string_view name);  // Fails listing the names
+// The profile a checkpoint is served at by default: fp8-w8a8 for FP8 blocks, bf16-tp1 for bf16.
+const Profile& DefaultProfile(std::string_view expert_format);
+
+// The way one pass computes: a profile, and (for rendition noise) a dither of the stored weights.
+struct Arithmetic {
+  const Profile* profile = nullptr;
+  std::optional<std::uint64_t> dither_seed;
+};
+Arithmetic Fp32Arithmetic();
+
+// The bits of what this program computes depend on this name and the inputs only. Part of a plan's
+// identity.
+inline constexpr std::string_view kNumericsClass = "fp32-chain-1";
+
+void Round(const Arithmetic& arithmetic, RoundingPoint point, std::span<float> values);
+
+// x [tokens, in] -> [tokens, out], rounded at kLinear (kRouterLogits for Role::kRouter, kLogits for
+// kHead). The router is always an unquantized fixed-order fp32 dot product. `bias` may be empty.
+Matrix Linear(const Arithmetic& arithmetic, Role role, const EncodedMatrix& weight, const Matrix& x,
+              std::span<const float> bias = {});
+
+}  // namespace cacheready

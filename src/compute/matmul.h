@@ -1,0 +1,61 @@
+// y = x Wᵀ with encoded weights: rows of W are decoded strip by strip into cache, never as a whole.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "formats/encoded_matrix.h"
+#include "tensor/matrix.h"
+
+namespace cacheready {
+
+// x transposed for the kernels: [cols][tokens padded to kTokenPad], zero padded. Reusable for
+// several weights.
+class PackedTokens {
+ public:
+  explicit PackedTokens(const Matrix& x);
+  PackedTokens(const Matrix& x, std::span<const std::int32_t> rows);  // only these rows of x
+  std::int64_t tokens() const { return tokens_; }
+  std::int64_t padded() const { return padded_; }
+  std::int64_t cols() const { return cols_; }
+  const float* values() const { return values_.data(); }
+
+ private:
+  std::int64_t tokens_ = 0, padded_ = 0, cols_ = 0;
+  std::vector<float> values_;
+};
+
+// How weights become the numbers that are multiplied.
+enum class WeightReading {
+  kStored,       // as the format defines them in fp32
+  kRoundedBf16,  // and rounded once to bf16
+};
+
+struct MatMulOptions {
+  WeightReading reading = WeightReading::kStored;
+  std::optional<std::uint64_t> dither_seed;  // add the seeded +-1/2 step first
+};
+
+// out[t, n] = chain over k of w[n, k] * x[t, k]. Parallel over strips of n; same bits for any
+// thread count and batch.
+Matrix MatMul(const EncodedMatrix& w, const PackedTokens& x, const MatMulOptions& options = {});
+
+// Tokens quantized per token and group of `group` columns to e4m3 (dynamic, scale = max|x| / 448, 1
+// if all zero).
+struct QuantizedTokens {
+  PackedTokens codes;         // e4m3 values as floats
+  std::vector<float> scales;  // [groups][padded tokens]
+  std::int64_t group = 128;
+};
+QuantizedTokens QuantizeTokensE4m3(const Matrix& x, std::int64_t group);
+
+// fp8 x fp8: for each block of columns an exact-code chain, then acc = fma(block sum, scale_w *
+// scale_x, acc), blocks in increasing order. Requires w.block_shape().cols == x.group (or w without
+// blocks: scale 1).
+Matrix MatMulScaled(const EncodedMatrix& w, const QuantizedTokens& x,
+                    std::optional<std::uint64_t> dither_seed = {});
+
+}  // namespace cacheready

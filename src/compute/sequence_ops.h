@@ -1,0 +1,72 @@
+// The operators of a decoder layer that are not matrix products. Reductions run in increasing
+// index, in fp32 unless said. SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "tensor/matrix.h"
+
+namespace cacheready {
+
+// First token of each document, then the number of tokens: [documents + 1], ascending from 0.
+using DocumentBounds = std::span<const std::int64_t>;
+
+// y = x / sqrt(mean(x^2) + eps) * (offset + weight), per row; offset 1 for zero-centred weights.
+Matrix RmsNorm(const Matrix& x, std::span<const float> weight, float eps, float offset);
+// The same over each consecutive slice of `width` columns of a row (per-head norms); weight has
+// `width` entries.
+void RmsNormSlices(Matrix& x, std::int64_t width, std::span<const float> weight, float eps,
+                   float offset);
+// x / sqrt(sum(x^2) + eps) over slices of `width`.
+void L2NormSlices(Matrix& x, std::int64_t width, float eps);
+
+// Rotary embedding by halves (rotate_half) of the first `rotary` columns of each head of `head_dim`
+// columns; position of a token = its index in its document. inv_freq has rotary/2 entries; cos and
+// sin are multiplied by `factor` (YaRN).
+void RotateHalves(Matrix& x, std::int64_t head_dim, std::int64_t rotary,
+                  std::span<const double> inv_freq, double factor, DocumentBounds documents);
+
+// Causal attention per document. q [tokens, heads * head_dim], k [tokens, kv_heads * head_dim], v
+// [tokens, kv_heads * value_dim].
+struct AttentionOptions {
+  std::int64_t heads = 0, kv_heads = 0, head_dim = 0, value_dim = 0;
+  float scale = 1;
+  std::int64_t window = 0;                // 0 = full; else key > query - window
+  std::span<const float> sinks = {};      // one extra logit a head, its probability dropped
+  bool round_probabilities_bf16 = false;  // probabilities (unnormalized, max subtracted) rounded
+                                          // before P.V, as flash kernels do
+};
+Matrix CausalAttention(const Matrix& q, const Matrix& k, const Matrix& v,
+                       const AttentionOptions& options,
+                       DocumentBounds documents);  // [tokens, heads * value_dim]
+
+// Depthwise causal convolution over time, kernel [channels, width], zero left padding per document,
+// optional bias.
+Matrix CausalConvolution(const Matrix& x, std::span<const float> kernel, std::int64_t width,
+                         std::span<const float> bias, DocumentBounds documents);
+
+// Gated DeltaNet, recurrent form (Yang et al. 2024; facts as in transformers'
+// torch_recurrent_gated_delta_rule): per value head S <- S exp(g_t); d = beta_t (v_t - S^T k_t); S
+// <- S + k_t d^T; o_t = S^T q_t. Key head of value head j is j / (value_heads / key_heads). q, k
+// [tokens, key_heads * key_dim] (already normalized and scaled), v [tokens, value_heads *
+// value_dim], g, beta [tokens, value_heads].
+struct DeltaRuleShape {
+  std::int64_t key_heads = 0, value_heads = 0, key_dim = 0, value_dim = 0;
+};
+Matrix GatedDeltaRule(const Matrix& q, const Matrix& k, const Matrix& v, const Matrix& g,
+                      const Matrix& beta, const DeltaRuleShape& shape, DocumentBounds documents);
+
+void Silu(std::span<float> x);
+// dest += source
+void AddInto(Matrix& dest, const Matrix& source);
+void RoundToBf16(std::span<float> x);
+// Fails naming `where` and the token if any value is NaN or infinite.
+void RequireFinite(const Matrix& x, const char* where);
+
+double SquaredNorm(std::span<const float> x);  // fp64 accumulation, increasing index
+double SquaredDistance(std::span<const float> a, std::span<const float> b);  // likewise
+double Dot(std::span<const float> a, std::span<const float> b);              // likewise
+
+}  // namespace cacheready

@@ -1,0 +1,45 @@
+// The table of storage formats: which tensors beside a module path make up its weight matrix.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "formats/encoded_matrix.h"
+
+namespace cacheready {
+
+// Finds a tensor by full name, or returns nullptr. The checkpoint passes its own.
+using TensorFinder = std::function<const TensorView*(std::string_view name)>;
+
+struct FormatRequest {
+  std::string
+      module;  // "model.layers.0.mlp.experts.3.up_proj"; the tensor is module + ".weight" etc.
+  std::int64_t rows = -1;  // expected [out, in], checked; -1 = whatever is stored
+  std::int64_t cols = -1;
+  BlockShape fp8_block{128, 128};  // from quantization_config.weight_block_size
+  std::string quant_method;        // "", "fp8", "modelopt", "compressed-tensors", ...
+};
+
+// One line of the table: recognizes its tensors beside the module (by names and dtypes) and opens
+// them.
+struct WeightFormat {
+  std::string_view name;
+  bool quantized;
+  bool (*recognize)(const FormatRequest& request, const TensorFinder& find);
+  EncodedMatrixPtr (*open)(const FormatRequest& request, const TensorFinder& find);
+  std::vector<std::string> (*tensors)(const FormatRequest& request,
+                                      const TensorFinder& find);  // names it reads
+};
+std::span<const WeightFormat> WeightFormats();
+
+// The format of this module, or nullptr if no tensor of it is there at all. Fails (naming tensor,
+// dtype, and the formats known) if tensors are there that no format recognizes, or two formats do.
+const WeightFormat* FindWeightFormat(const FormatRequest& request, const TensorFinder& find);
+// Opens it. Fails if absent.
+EncodedMatrixPtr OpenWeight(const FormatRequest& request, const TensorFinder& find);
+
+}  // namespace cacheready

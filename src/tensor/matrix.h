@@ -1,0 +1,44 @@
+// The owner of float activations: row-major, one row a token.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace cacheready {
+
+class Matrix {
+ public:
+  Matrix() = default;
+  Matrix(std::int64_t rows, std::int64_t cols)
+      : rows_(rows), cols_(cols), values_(static_cast<std::size_t>(rows * cols)) {}
+
+  std::int64_t rows() const { return rows_; }
+  std::int64_t cols() const { return cols_; }
+  std::span<float> row(std::int64_t r) {
+    return {values_.data() + r * cols_, static_cast<std::size_t>(cols_)};
+  }
+  std::span<const float> row(std::int64_t r) const {
+    return {values_.data() + r * cols_, static_cast<std::size_t>(cols_)};
+  }
+  float& at(std::int64_t r, std::int64_t c) {
+    return values_[static_cast<std::size_t>(r * cols_ + c)];
+  }
+  float at(std::int64_t r, std::int64_t c) const {
+    return values_[static_cast<std::size_t>(r * cols_ + c)];
+  }
+  std::span<float> values() { return values_; }
+  std::span<const float> values() const { return values_; }
+  bool empty() const { return values_.empty(); }
+
+ private:
+  std::int64_t rows_ = 0;
+  std::int64_t cols_ = 0;
+  std::vector<float> values_;
+};
+
+// Rows `indices` of `source`, in that order.
+Matrix GatherRows(const Matrix& source, std::span<const std::int32_t> indices);
+
+}  // namespace cacheready

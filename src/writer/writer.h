@@ -1,0 +1,60 @@
+// Patching a checkpoint: shards are copied and listed byte ranges laid in; nothing is ever
+// re-serialized. SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "checkpoint/checkpoint.h"
+#include "records/plan.h"
+
+namespace cacheready {
+
+enum class LinkMode : std::uint8_t { kAuto /* reflink, else copy */, kReflink, kHardlink, kCopy };
+
+struct WriteOptions {
+  LinkMode link = LinkMode::kAuto;
+  bool force = false;  // replace an existing OUT (renameat2 EXCHANGE, then remove the old)
+  bool dry_run = false;
+  bool include_outside_index =
+      false;  // carry original/, consolidated* along although they hold router copies
+};
+
+struct WrittenFile {
+  std::string path;  // relative to OUT
+  std::uint64_t bytes = 0;
+  std::string method;  // "reflink", "copy", "hard link", "patched copy", "patched reflink", "new"
+  std::uint64_t patched_bytes = 0;
+};
+
+struct WriteResult {
+  std::vector<WrittenFile> files;  // ascending path
+  std::uint64_t bytes_total = 0, bytes_copied = 0;
+  std::vector<std::string> left_out;
+  bool resumed = false;
+};
+
+// Writes `patches` applied to `source` as the folder `out`, with the plan (plan_json, if not empty)
+// inside it as cacheready-plan.json. Fails before writing anything if a replaced row's SHA-256
+// differs, a tensor is missing, of another shape or quantized, space is short, `out` exists
+// (without force) or lies inside the source. Killed at any point, a second call finishes to the
+// same bytes; the source is never opened for writing.
+WriteResult WriteCheckpoint(const Checkpoint& source, std::span<const RowPatch> patches,
+                            const std::string& plan_json, const std::filesystem::path& out,
+                            const WriteOptions& options);
+
+// The delta: a small safetensors file with the new and the old rows, the plan, and the base's
+// hashes.
+void WriteDelta(const Checkpoint& source, std::span<const RowPatch> patches,
+                const std::string& plan_json, const std::filesystem::path& delta);
+struct Delta {
+  std::vector<RowPatch> apply;   // new bytes, hash of old
+  std::vector<RowPatch> revert;  // old bytes, hash of new
+  std::string plan_json;
+};
+Delta ReadDelta(const std::filesystem::path& delta);
+
+}  // namespace cacheready
