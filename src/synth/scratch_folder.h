@@ -1,0 +1,47 @@
+// For tests: a folder that is gone when the test ends, and ways to look into checkpoints.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "checkpoint/checkpoint.h"
+
+namespace cacheready {
+
+class ScratchFolder {
+ public:
+  ScratchFolder() {
+    const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
+    path_ = std::filesystem::temp_directory_path() /
+            (std::string("cacheready-synth-") + test->name() + "-" + std::to_string(getpid()));
+    std::filesystem::remove_all(path_);
+    std::filesystem::create_directories(path_);
+  }
+  ~ScratchFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
+
+  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+inline std::filesystem::path ReferenceFp8() {
+  return std::filesystem::path(CACHEREADY_SOURCE_DIR) / "models" / "reference-fp8";
+}
+
+inline std::vector<std::byte> BytesOf(const Checkpoint& checkpoint, const std::string& tensor) {
+  const auto bytes = checkpoint.GetTensor(tensor).bytes;
+  return {bytes.begin(), bytes.end()};
+}
+
+}  // namespace cacheready
