@@ -188,6 +188,9 @@ Json ParseJson(std::string_view text, std::string_view what) {
     Fail("{}: starts with a byte order mark, expected plain UTF-8; remove the first three bytes",
          what);
   }
+  // nlohmann takes a zero byte for the end of the text, and would not see what follows.
+  const std::size_t zero = text.find('\0');
+  if (zero != std::string_view::npos) FailAt(text, zero + 1, what, "a zero byte");
   return StrictBuilder(text, what).Parse();
 }
 
