@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
-#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/json.h"
@@ -32,9 +32,12 @@ struct TensorPlace {
 class Checkpoint {
  public:
   // Opens a folder that holds config.json and either model.safetensors.index.json or *.safetensors.
-  // Reads headers, maps shards lazily. Fails on anything docs/formats/safetensors.md forbids; notes
+  // Reads headers, maps shards. Fails on anything docs/formats/safetensors.md forbids; notes
   // (not fails) a wrong total_size.
   static Checkpoint Open(const std::filesystem::path& folder);
+  // Movable only: the tensors view the mappings and the names of the shards.
+  Checkpoint(Checkpoint&&) = default;
+  Checkpoint& operator=(Checkpoint&&) = default;
 
   const std::filesystem::path& folder() const { return folder_; }
   const Json& config() const { return config_; }
@@ -60,16 +63,17 @@ class Checkpoint {
   std::string LayoutSha256() const;
 
  private:
-  struct Mapping;
   Checkpoint() = default;
+  void OpenShards(const std::vector<std::string>& files);
+  void CollectTensors();
+
   std::filesystem::path folder_;
   Json config_;
   std::vector<Shard> shards_;
   std::vector<std::string> warnings_;
   std::vector<std::string> outside_index_;
   std::map<std::string, std::pair<TensorView, TensorPlace>, std::less<>> tensors_;
-  std::vector<std::shared_ptr<MappedFile>>
-      mappings_;  // shared by moved-from and moved-to only; one per shard
+  std::vector<MappedFile> mappings_;  // one per shard
 };
 
 // SRC as the user typed it: a folder, a hub-cache snapshot folder, a `models--org--name` cache
