@@ -1,6 +1,7 @@
 // What a scan leaves behind: measurements per token, never aggregated, from which plans are made
 // without the model. On disk: SCAN/scan.json and SCAN/layer-NNNN.safetensors
-// (docs/formats/scan.md). SPDX-License-Identifier: Apache-2.0
+// (docs/formats/scan.md). Readers Fail on anything malformed, naming file and tensor.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>
@@ -54,6 +55,17 @@ struct PairRecord {
   std::vector<float> probe_distance;  // r_ij(t) on each probe token [probe_tokens]
 };
 
+// A control: an expert whose weights got Gaussian noise until its outputs lie at twice the pair
+// threshold, compared with the original on a prefix of samples[expert]. Planning judges it like one
+// side of a pair (RMS and p95 of difference / larger_norm, upper limits, against tolerance *
+// sqrt(2)
+// * nu of the expert): it must be refused. A decoy without the evidence a pair needs is not
+// counted.
+struct DecoyRecord {
+  std::int32_t expert = 0;
+  std::vector<float> difference, larger_norm;  // [n]: ||f - f_decoy||, max(||f||, ||f_decoy||)
+};
+
 // The router as stored, so that plans can be made from the scan alone.
 struct RouterRecord {
   std::string weight_tensor, logit_bias_tensor, selection_bias_tensor;  // "" where there is none
@@ -69,12 +81,14 @@ struct LayerRecord {
   RouterRecord router;
   Matrix logits;                        // [tokens, experts], fp32 pass
   Matrix profile_logits;                // [tokens, experts], profile pass with its own drift
+  Matrix probe_logits;                  // [probe_tokens, experts], fp32 pass
   std::vector<float> x_norm, y_norm;    // [tokens], fp32 pass
   std::vector<float> profile_change;    // [tokens]: ||y_profile - y|| / ||y||
   std::vector<ExpertSample> samples;    // [experts]
   std::vector<PairRecord> pairs;        // ascending (i, j)
   std::vector<std::int32_t> nearest;    // [experts]: nearest neighbour on the probe
   std::vector<float> nearest_distance;  // [experts]: its probe distance (ratio of sums)
+  std::vector<DecoyRecord> decoys;      // ascending expert
   // For layers with a candidate pair, else empty:
   Matrix x;                          // [tokens, hidden]
   std::vector<std::int32_t> ranked;  // [tokens * 2k]: experts ranked 1 ... 2k (at most `experts`)
@@ -82,6 +96,9 @@ struct LayerRecord {
   std::vector<double> gram;  // [tokens, (r+1)(r+2)/2] with r = ranked per token
   std::int64_t ranked_per_token = 0;
 };
+
+// The file of one layer inside a scan folder: "layer-0007.safetensors".
+std::filesystem::path LayerRecordFile(const std::filesystem::path& scan, std::int64_t layer);
 
 void WriteScanHeader(const std::filesystem::path& scan, const ScanHeader& header);
 ScanHeader ReadScanHeader(const std::filesystem::path& scan);
