@@ -95,9 +95,7 @@ TEST(Math, SinAndCosAgreeWithLongDouble) {
   }
 }
 
-// Near a multiple of pi/2 nearly all digits cancel. x87's long double has 64 bits, too few to tell
-// x apart from the multiple, so the expected values are the true ones, computed with mpmath at
-// 80 digits.
+// Near a multiple of pi/2 nearly all digits cancel. Expected values from mpmath at 80 digits.
 TEST(Math, SinAndCosKeepTheirErrorNearTheirZeros) {
   EXPECT_NEAR(Sin(0x1.921fb54442d18p+1) / 1.2246467991473531772e-16, 1.0, 1e-13);
   EXPECT_NEAR(Cos(0x1.921fb54442d18p+0) / 6.1232339957367658862e-17, 1.0, 1e-13);
