@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scan/decoys.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/parallel.h"
+#include "base/random.h"
+#include "base/statistics.h"
+#include "compute/sequence_ops.h"
+#include "scan/candidates.h"
+
+namespace cacheready {
+namespace {
+
+constexpr double kTimesThreshold = 2.0;
+constexpr int kMaxRounds = 6;
+constexpr double kCloseEnough = 0.01;                    // of the aimed distance
+constexpr std::uint64_t kDecoyStream = 0x6465636f79ULL;  // "decoy": apart from other uses of seed
+
+// A weight matrix and Gaussian noise of its own RMS, to be added at some scale.
+struct NoisyMatrix {
+  Matrix weight, noise;
+
+  EncodedMatrixPtr AtScale(double scale) const {
+    Matrix sum(weight.rows(), weight.cols());
+    for (std::size_t n = 0; n < sum.values().size(); ++n) {
+      sum.values()[n] = static_cast<float>(static_cast<double>(weight.values()[n]) +
+                                           scale * static_cast<double>(noise.values()[n]));
+    }
+    return MakeDenseMatrix(std::move(sum));
+  }
+};
+
+NoisyMatrix MakeNoisy(const EncodedMatrix& stored, std::uint64_t seed) {
+  NoisyMatrix noisy{DecodeAll(stored), Matrix(stored.rows(), stored.cols())};
+  const double rms = std::sqrt(SquaredNorm(noisy.weight.values()) /
+                               static_cast<double>(noisy.weight.values().size()));
+  ParallelFor(stored.rows(), [&](std::int64_t r) {
+    for (std::int64_t c = 0; c < stored.cols(); ++c) {
+      const auto index = static_cast<std::uint64_t>(r * stored.cols() + c);
+      noisy.noise.at(r, c) = static_cast<float>(rms * NormalAt(seed, index));
+    }
+  });
+  return noisy;
+}
+
+struct NoisyExpert {
+  NoisyMatrix gate, up, down;
+  Activation activation;
+
+  NoisyExpert(const FeedForward& expert, std::uint64_t seed)
+      : gate(MakeNoisy(*expert.gate, HashWords({seed, 0}))),
+        up(MakeNoisy(*expert.up, HashWords({seed, 1}))),
+        down(MakeNoisy(*expert.down, HashWords({seed, 2}))),
+        activation(expert.activation) {}
+
+  Matrix Run(double scale, const Matrix& x) const {
+    FeedForward decoy;
+    decoy.gate = gate.AtScale(scale);
+    decoy.up = up.AtScale(scale);
+    decoy.down = down.AtScale(scale);
+    decoy.activation = activation;
+    return RunFeedForward(Fp32Arithmetic(), Role::kExpert, decoy, x);
+  }
+};
+
+struct Comparison {
+  std::vector<float> difference, larger_norm;  // [rows]
+  double rms_distance = 0;
+};
+
+Comparison Compare(const Matrix& a, const Matrix& b) {
+  Comparison result;
+  std::vector<double> distances;
+  for (std::int64_t r = 0; r < a.rows(); ++r) {
+    const double difference = std::sqrt(SquaredDistance(a.row(r), b.row(r)));
+    const double larger = std::sqrt(std::max(SquaredNorm(a.row(r)), SquaredNorm(b.row(r))));
+    result.difference.push_back(static_cast<float>(difference));
+    result.larger_norm.push_back(static_cast<float>(larger));
+    distances.push_back(difference == 0 ? 0.0 : difference / larger);
+  }
+  result.rms_distance = RootMeanSquare(distances);
+  return result;
+}
+
+// The scale at which the distance on the given rows is `aim`. The distance grows almost in
+// proportion to the scale, so each round multiplies by what is missing.
+double FindScale(const NoisyExpert& decoy, const Matrix& x, const Matrix& original, double aim) {
+  double scale = aim / std::sqrt(3.0);  // three matrices contribute about alike
+  for (int round = 0; round < kMaxRounds; ++round) {
+    const double found = Compare(decoy.Run(scale, x), original).rms_distance;
+    if (!(found > 0) || std::abs(found / aim - 1.0) < kCloseEnough) break;
+    scale *= std::min(aim / found, 4.0);
+  }
+  return scale;
+}
+
+}  // namespace
+
+std::vector<std::int32_t> ChooseDecoyMembers(std::span<const PairRecord> pairs,
+                                             std::span<const ExpertSample> samples,
+                                             std::int64_t count) {
+  const bool any_candidate =
+      std::any_of(pairs.begin(), pairs.end(), [](const PairRecord& p) { return p.candidate; });
+  std::vector<bool> eligible(samples.size(), !any_candidate);
+  for (const PairRecord& pair : pairs) {
+    if (!pair.candidate) continue;
+    eligible[static_cast<std::size_t>(pair.i)] = true;
+    eligible[static_cast<std::size_t>(pair.j)] = true;
+  }
+  std::vector<std::int32_t> members;
+  for (std::size_t e = 0; e < samples.size(); ++e) {
+    if (!eligible[e] || samples[e].tokens.size() < kDecoyTokens) continue;
+    members.push_back(static_cast<std::int32_t>(e));
+  }
+  std::stable_sort(members.begin(), members.end(), [&](std::int32_t a, std::int32_t b) {
+    return samples[static_cast<std::size_t>(a)].tokens.size() >
+           samples[static_cast<std::size_t>(b)].tokens.size();
+  });
+  if (static_cast<std::int64_t>(members.size()) > count) {
+    members.resize(static_cast<std::size_t>(count));
+  }
+  std::sort(members.begin(), members.end());
+  return members;
+}
+
+std::vector<DecoyRecord> MeasureDecoys(const MoeBlock& moe, const Matrix& x,
+                                       std::span<const std::int32_t> members,
+                                       const DecoySource& source) {
+  std::vector<DecoyRecord> records;
+  for (const std::int32_t member : members) {
+    const auto e = static_cast<std::size_t>(member);
+    const double threshold = PairThreshold(source.tolerance, source.noise[e], source.noise[e]);
+    if (!(threshold > 0)) continue;  // no noise, no scale to be wrong at
+    const std::span<const std::int32_t> sample = source.samples[e].tokens;
+    const std::span<const std::int32_t> subset = sample.first(kDecoyTokens);
+    const NoisyExpert decoy(moe.experts[e],
+                            HashWords({source.seed, static_cast<std::uint64_t>(source.layer),
+                                       static_cast<std::uint64_t>(member), kDecoyStream}));
+    const double scale =
+        FindScale(decoy, GatherRows(x, subset), RunExpert(Fp32Arithmetic(), moe, member, x, subset),
+                  kTimesThreshold * threshold);
+    Comparison measured = Compare(decoy.Run(scale, GatherRows(x, sample)),
+                                  RunExpert(Fp32Arithmetic(), moe, member, x, sample));
+    DecoyRecord& record = records.emplace_back();
+    record.expert = member;
+    record.difference = std::move(measured.difference);
+    record.larger_norm = std::move(measured.larger_norm);
+  }
+  return records;
+}
+
+}  // namespace cacheready

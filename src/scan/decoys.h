@@ -1,0 +1,37 @@
+// The control of a scan: experts that are known to be no copies. A decoy is an expert with Gaussian
+// noise on its weights, scaled until its outputs lie at twice the threshold; a method that calls it
+// equivalent is refuted.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "model/model.h"
+#include "records/scan_record.h"
+#include "tensor/matrix.h"
+
+namespace cacheready {
+
+// What decoys are made of: numbers of the layer being scanned.
+struct DecoySource {
+  std::uint64_t seed = 0;
+  std::int64_t layer = 0;
+  double tolerance = 1;
+  std::span<const double> noise;          // [experts], RMS
+  std::span<const ExpertSample> samples;  // [experts]
+};
+
+// Up to `count` experts by falling sample size, ties to the lowest index: those that occur in a
+// candidate pair, or, where there is none, any with at least `kDecoyTokens` sampled tokens.
+inline constexpr std::int64_t kDecoyTokens = 64;
+std::vector<std::int32_t> ChooseDecoyMembers(std::span<const PairRecord> pairs,
+                                             std::span<const ExpertSample> samples,
+                                             std::int64_t count);
+
+std::vector<DecoyRecord> MeasureDecoys(const MoeBlock& moe, const Matrix& x,
+                                       std::span<const std::int32_t> members,
+                                       const DecoySource& source);
+
+}  // namespace cacheready

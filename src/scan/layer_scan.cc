@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scan/layer_scan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/console.h"
+#include "base/error.h"
+#include "base/parallel.h"
+#include "compute/sequence_ops.h"
+#include "scan/candidates.h"
+#include "scan/decoys.h"
+#include "scan/noise.h"
+#include "scan/pair_distances.h"
+#include "scan/probe.h"
+#include "scan/ranked_gram.h"
+#include "scan/samples.h"
+
+namespace cacheready {
+namespace {
+
+Matrix FirstRows(const Matrix& source, std::int64_t count) {
+  Matrix rows(count, source.cols());
+  std::copy_n(source.values().begin(), rows.values().size(), rows.values().begin());
+  return rows;
+}
+
+// Stored bytes of one router tensor; nothing where the family has none.
+void CopyTensor(const Checkpoint& checkpoint, const std::string& name, Dtype& dtype,
+                std::vector<std::byte>& bytes) {
+  if (name.empty()) return;
+  const TensorView& tensor = checkpoint.GetTensor(name);
+  dtype = tensor.dtype;
+  bytes.assign(tensor.bytes.begin(), tensor.bytes.end());
+}
+
+RouterRecord RecordRouter(const Checkpoint& checkpoint, const MoeBlock& moe) {
+  RouterRecord record;
+  record.weight_tensor = moe.tensors.weight;
+  record.logit_bias_tensor = moe.tensors.logit_bias;
+  record.selection_bias_tensor = moe.tensors.selection_bias;
+  CopyTensor(checkpoint, record.weight_tensor, record.weight_dtype, record.weight);
+  CopyTensor(checkpoint, record.logit_bias_tensor, record.logit_bias_dtype, record.logit_bias);
+  CopyTensor(checkpoint, record.selection_bias_tensor, record.selection_bias_dtype,
+             record.selection_bias);
+  record.spec = ToJson(moe.router);
+  return record;
+}
+
+void RecordTokens(const LayerActivations& reference, const LayerActivations& served,
+                  std::int64_t tokens, LayerRecord& record) {
+  record.logits = FirstRows(reference.logits, tokens);
+  record.profile_logits = FirstRows(served.logits, tokens);
+  const auto count = static_cast<std::size_t>(tokens);
+  record.x_norm.resize(count);
+  record.y_norm.resize(count);
+  record.profile_change.resize(count);
+  ParallelFor(tokens, [&](std::int64_t token) {
+    const auto t = static_cast<std::size_t>(token);
+    const double y_norm = std::sqrt(SquaredNorm(reference.y.row(token)));
+    const double change = std::sqrt(SquaredDistance(served.y.row(token), reference.y.row(token)));
+    record.x_norm[t] = static_cast<float>(std::sqrt(SquaredNorm(reference.x.row(token))));
+    record.y_norm[t] = static_cast<float>(y_norm);
+    record.profile_change[t] = change == 0 ? 0.0f : static_cast<float>(change / y_norm);
+  });
+}
+
+// Samples and their rendition noise.
+std::vector<ExpertSample> MeasureSamples(const MoeBlock& moe, const Matrix& x,
+                                         std::vector<std::vector<std::int32_t>> tokens,
+                                         const NoiseSource& source) {
+  std::vector<ExpertSample> samples(tokens.size());
+  ParallelFor(static_cast<std::int64_t>(samples.size()), [&](std::int64_t expert) {
+    const auto e = static_cast<std::size_t>(expert);
+    samples[e].tokens = std::move(tokens[e]);
+    if (samples[e].tokens.empty()) return;
+    samples[e].noise = RenditionNoise(moe, expert, x, samples[e].tokens, source);
+  });
+  return samples;
+}
+
+std::vector<double> RmsNoise(const std::vector<ExpertSample>& samples) {
+  std::vector<std::vector<float>> noise;
+  for (const ExpertSample& sample : samples) noise.push_back(sample.noise);
+  return NoisePerExpert(noise);
+}
+
+std::vector<PairRequest> Requests(std::span<const ExpertPair> candidates,
+                                  std::span<const ExpertPair> neighbours,
+                                  const ScanOptions& options) {
+  std::vector<PairRequest> requests;
+  for (const ExpertPair& pair : candidates) {
+    requests.push_back({pair, true, options.sample_per_side});
+  }
+  for (const ExpertPair& pair : neighbours) {
+    requests.push_back({pair, false, options.neighbour_tokens});
+  }
+  std::sort(requests.begin(), requests.end(),
+            [](const PairRequest& a, const PairRequest& b) { return a.pair < b.pair; });
+  return requests;
+}
+
+}  // namespace
+
+LayerRecord ScanLayer(const Checkpoint& checkpoint, const ScanText& text,
+                      const ScanOptions& options, std::int64_t layer, const MoeBlock& moe,
+                      const LayerActivations& reference, const LayerActivations& served) {
+  LayerRecord record;
+  record.layer = layer;
+  record.router = RecordRouter(checkpoint, moe);
+  RecordTokens(reference, served, text.tokens, record);
+  const auto experts = static_cast<std::int64_t>(moe.experts.size());
+  record.probe_logits = GatherRows(reference.logits, text.probe_rows);
+
+  // The unit first, then who is near enough in that unit.
+  const NoiseSource noise_source{&GetProfile(options.profile), options.seed, layer};
+  const TokenHashes hashes(options.seed, layer, text.documents);
+  const auto measure_samples = [&](const std::vector<bool>& allowed) {
+    return MeasureSamples(
+        moe, reference.x,
+        SampleTokens(reference.routing, experts, hashes, options.sample_per_side, allowed),
+        noise_source);
+  };
+  record.samples = measure_samples({});
+  const PairSums probe = ProbeDistances(moe, reference.x, text.probe_rows, options.memory_bytes);
+  const std::vector<double> noise = RmsNoise(record.samples);
+  const std::vector<ExpertPair> candidates = ChooseCandidates(probe, noise, options.tolerance);
+
+  // With so many candidates the samples of all partners would cover the whole text: one shared
+  // sample serves every pair, and each expert speaks through the part of it that selected it.
+  if (static_cast<std::int64_t>(candidates.size()) > options.pairs_per_expert * experts) {
+    record.samples = measure_samples(SharedSample(hashes, options.shared_sample));
+  }
+  Neighbours neighbours = FindNeighbours(probe);
+  record.pairs = MeasurePairs(moe, reference.x,
+                              Requests(candidates, NeighbourPairs(neighbours, candidates), options),
+                              {record.samples, text.probe_rows}, options.memory_bytes);
+  record.nearest = std::move(neighbours.nearest);
+  record.nearest_distance = std::move(neighbours.distance);
+  Detail(fmt::format("layer {}: {} of {} pairs are candidates", layer, candidates.size(),
+                     experts * (experts - 1) / 2));
+
+  const std::vector<std::int32_t> members =
+      ChooseDecoyMembers(record.pairs, record.samples, options.decoys_per_layer);
+  record.decoys = MeasureDecoys(
+      moe, reference.x, members,
+      {options.seed, layer, options.tolerance, RmsNoise(record.samples), record.samples});
+  if (!candidates.empty()) RecordRankedGram(moe, reference.x, options.memory_bytes, record);
+  return record;
+}
+
+}  // namespace cacheready

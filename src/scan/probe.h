@@ -1,0 +1,48 @@
+// Distances of all pairs of experts on the probe tokens: cheap, and used only to choose which pairs
+// are measured.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "model/model.h"
+#include "tensor/matrix.h"
+
+namespace cacheready {
+
+// Sums over probe tokens, from which the distance of a pair is a ratio.
+class PairSums {
+ public:
+  explicit PairSums(std::int64_t experts)
+      : experts_(experts),
+        difference_(static_cast<std::size_t>(experts * experts), 0.0),
+        larger_(static_cast<std::size_t>(experts * experts), 0.0) {}
+  std::int64_t experts() const { return experts_; }
+  // Adds one token's |f_i - f_j|^2 and max(|f_i|^2, |f_j|^2), i < j.
+  void Add(std::int64_t i, std::int64_t j, double difference, double larger) {
+    difference_[Index(i, j)] += difference;
+    larger_[Index(i, j)] += larger;
+  }
+  // sqrt(sum_t |f_i - f_j|^2 / sum_t max(|f_i|^2, |f_j|^2)); 0 if both sums are 0. Symmetric.
+  double Distance(std::int64_t i, std::int64_t j) const;
+
+ private:
+  std::size_t Index(std::int64_t i, std::int64_t j) const {
+    return static_cast<std::size_t>(i * experts_ + j);
+  }
+  std::int64_t experts_;
+  std::vector<double> difference_, larger_;
+};
+
+// Adds tokens to `sums`; outputs[e] is [tokens, hidden]. Inner products come from the fp32 kernels;
+// where a squared distance is so small a part of the norms that their rounding would show, it is
+// taken again from the differences in fp64.
+void AddTokens(std::span<const Matrix> outputs, PairSums& sums);
+
+// All experts on the given rows of x.
+PairSums ProbeDistances(const MoeBlock& moe, const Matrix& x,
+                        std::span<const std::int32_t> probe_rows, std::uint64_t budget_bytes);
+
+}  // namespace cacheready

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scan/samples.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/parallel.h"
+#include "base/random.h"
+
+namespace cacheready {
+namespace {
+
+using HashedToken = std::pair<std::uint64_t, std::int32_t>;
+constexpr std::uint64_t kNoExpert = ~std::uint64_t{0};
+
+void KeepSmallest(std::vector<HashedToken>& tokens, std::int64_t count) {
+  std::sort(tokens.begin(), tokens.end());
+  if (static_cast<std::int64_t>(tokens.size()) > count) {
+    tokens.resize(static_cast<std::size_t>(count));
+  }
+}
+
+}  // namespace
+
+TokenHashes::TokenHashes(std::uint64_t seed, std::int64_t layer,
+                         std::span<const ScannedDocument> documents)
+    : seed_(seed), layer_(static_cast<std::uint64_t>(layer)) {
+  for (const ScannedDocument& document : documents) {
+    const std::uint64_t identity = HashText(0, document.sha256);
+    for (std::int64_t p = 0; p < document.tokens; ++p) {
+      words_.push_back(HashWords({identity, static_cast<std::uint64_t>(p)}));
+    }
+  }
+}
+
+std::uint64_t TokenHashes::Of(std::int64_t expert, std::int32_t token) const {
+  return HashWords(
+      {seed_, layer_, static_cast<std::uint64_t>(expert), words_[static_cast<std::size_t>(token)]});
+}
+
+std::uint64_t TokenHashes::Shared(std::int32_t token) const {
+  return HashWords({seed_, layer_, kNoExpert, words_[static_cast<std::size_t>(token)]});
+}
+
+std::vector<std::vector<std::int32_t>> SampleTokens(const Routing& routing, std::int64_t experts,
+                                                    const TokenHashes& hashes, std::int64_t count,
+                                                    const std::vector<bool>& allowed) {
+  std::vector<std::vector<HashedToken>> hashed(static_cast<std::size_t>(experts));
+  for (std::int64_t t = 0; t < hashes.tokens(); ++t) {
+    if (!allowed.empty() && !allowed[static_cast<std::size_t>(t)]) continue;
+    const auto token = static_cast<std::int32_t>(t);
+    for (const std::int32_t e : routing.ids_of(t)) {
+      hashed[static_cast<std::size_t>(e)].emplace_back(hashes.Of(e, token), token);
+    }
+  }
+  std::vector<std::vector<std::int32_t>> samples(hashed.size());
+  ParallelFor(experts, [&](std::int64_t e) {
+    auto& tokens = hashed[static_cast<std::size_t>(e)];
+    KeepSmallest(tokens, count);
+    for (const HashedToken& token : tokens) {
+      samples[static_cast<std::size_t>(e)].push_back(token.second);
+    }
+  });
+  return samples;
+}
+
+std::vector<bool> SharedSample(const TokenHashes& hashes, std::int64_t count) {
+  std::vector<HashedToken> hashed;
+  for (std::int64_t t = 0; t < hashes.tokens(); ++t) {
+    const auto token = static_cast<std::int32_t>(t);
+    hashed.emplace_back(hashes.Shared(token), token);
+  }
+  KeepSmallest(hashed, count);
+  std::vector<bool> chosen(static_cast<std::size_t>(hashes.tokens()), false);
+  for (const HashedToken& token : hashed) chosen[static_cast<std::size_t>(token.second)] = true;
+  return chosen;
+}
+
+}  // namespace cacheready

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scan/scan.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/console.h"
+#include "base/error.h"
+#include "io/publish.h"
+#include "scan/journal.h"
+#include "scan/layer_scan.h"
+#include "scan/scan_key.h"
+#include "scan/scan_text.h"
+#include "stream/stream.h"
+
+namespace cacheready {
+namespace {
+
+ScanOptions Resolve(const Model& model, ScanOptions options) {
+  if (options.profile.empty()) {
+    options.profile = DefaultProfile(model.info().expert_format).name;
+  }
+  GetProfile(options.profile);
+  const bool counts_valid = options.sample_per_side > 0 && options.neighbour_tokens > 0 &&
+                            options.pairs_per_expert >= 0 && options.shared_sample > 0 &&
+                            options.decoys_per_layer >= 0;
+  if (!counts_valid) Fail("scan: sample sizes must be positive");
+  if (!(options.tolerance > 0)) {
+    Fail("scan: --tolerance is {}, expected more than 0", options.tolerance);
+  }
+  if (model.info().moe_layers.empty()) {
+    Fail("scan: this {} checkpoint has no routed layers: there is nothing to compare",
+         model.info().family);
+  }
+  return options;
+}
+
+// True if `out` holds this very scan, finished.
+bool IsFinished(const std::filesystem::path& out, const std::string& key) {
+  if (!std::filesystem::exists(out / "scan.json")) return false;
+  if (ReadScanHeader(out).key == key) return true;
+  Fail(
+      "{}: holds a scan of another checkpoint, text, seed or option; choose another folder, or "
+      "discard it with --fresh",
+      out.string());
+}
+
+struct LayerLoop {
+  const Checkpoint& checkpoint;
+  const Model& model;
+  const ScanText& text;
+  const ScanOptions& options;
+  const std::filesystem::path& out;
+
+  void Run(ScanJournal& journal) const {
+    // Index 0 is what the model computes, index 1 what the profile makes of it.
+    const std::array<Variant, 2> variants = {
+        Variant{.name = "fp32", .arithmetic = Fp32Arithmetic()},
+        Variant{.name = options.profile,
+                .arithmetic = {.profile = &GetProfile(options.profile), .dither_seed = {}}}};
+    StreamState state = journal.Resume();
+    if (state.hidden.empty()) state = BeginStream(model, text.batch, variants);
+    const std::int64_t layers = model.info().layers;
+    if (state.next_layer > 0) Note(fmt::format("scan: going on at layer {}", state.next_layer));
+    Progress progress("scan", layers);
+    while (state.next_layer < layers) {
+      ThrowIfInterrupted();
+      const std::int64_t layer_index = state.next_layer;
+      bool has_record = false;
+      const auto observe = [&](std::int64_t layer, const Layer& opened,
+                               std::span<const LayerActivations> passes) {
+        if (opened.moe() == nullptr) return;
+        WriteLayerRecord(
+            out, ScanLayer(checkpoint, text, options, layer, *opened.moe(), passes[0], passes[1]));
+        has_record = true;
+      };
+      AdvanceLayer(model, text.batch, variants, observe, state);
+      journal.Commit(layer_index, has_record, state);
+      progress.Update(state.next_layer);
+      if (options.after_layer) options.after_layer(layer_index);
+    }
+  }
+};
+
+}  // namespace
+
+ScanHeader RunScan(const Checkpoint& checkpoint, const Model& model,
+                   std::vector<Document> documents, const ScanOptions& asked,
+                   const std::filesystem::path& out) {
+  const ScanOptions options = Resolve(model, asked);
+  const ScanText text =
+      PrepareScanText(std::move(documents), options.tokens, options.document_tokens, options.seed);
+  if (text.tokens < options.tokens) {
+    Note(fmt::format("scan: the text has {} tokens, {} were asked for", text.tokens,
+                     options.tokens));
+  }
+  ScanHeader header = MakeScanHeader(checkpoint, model, text, options);
+
+  std::filesystem::create_directories(out);
+  const FolderLock lock(out / ".lock");
+  if (options.fresh) DiscardScan(out);
+  const bool finished = IsFinished(out, header.key);
+  ScanJournal journal(out, header.key);
+  if (!finished) {
+    LayerLoop{checkpoint, model, text, options, out}.Run(journal);
+    WriteScanHeader(out, header);
+  }
+  journal.Finish();
+  return header;
+}
+
+}  // namespace cacheready

@@ -1,0 +1,216 @@
+// Whole scans of a shipped checkpoint on a little text.
+// SPDX-License-Identifier: Apache-2.0
+#include "scan/scan.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <set>
+
+#include "base/error.h"
+#include "base/parallel.h"
+#include "compute/sequence_ops.h"
+#include "io/mapped_file.h"
+#include "scan/scan_text.h"
+#include "stream/stream.h"
+
+namespace cacheready {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kSource = fs::path(CACHEREADY_SOURCE_DIR);
+
+struct OpenedModel {
+  explicit OpenedModel(const std::string& name)
+      : checkpoint(Checkpoint::Open(kSource / "models" / name)), model(DescribeModel(checkpoint)) {}
+  Checkpoint checkpoint;
+  std::unique_ptr<Model> model;
+};
+
+const OpenedModel& Reference() {
+  static const OpenedModel opened("reference-fp8");
+  return opened;
+}
+
+const std::vector<Document>& CalibrationDocuments() {
+  static const std::vector<Document> documents = [] {
+    const fs::path json = kSource / "models" / "reference-fp8" / "tokenizer.json";
+    const Tokenizer tokenizer = Tokenizer::Parse(ReadTextFile(json), json.string());
+    const fs::path text = kSource / "text" / "calibration.jsonl";
+    return ParseDocuments(ReadTextFile(text), text.string(), &tokenizer, 0, 1);
+  }();
+  return documents;
+}
+
+ScanOptions FewTokens() {
+  ScanOptions options;
+  options.tokens = 768;
+  options.document_tokens = 96;
+  options.seed = 5;
+  options.sample_per_side = 32;
+  options.decoys_per_layer = 1;
+  return options;
+}
+
+std::map<std::string, std::string> Files(const fs::path& folder) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    files[entry.path().filename()] = ReadTextFile(entry.path());
+  }
+  return files;
+}
+
+class ScanTest : public testing::Test {
+ protected:
+  ScanTest() {
+    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
+    folder_ = fs::temp_directory_path() / (std::string("scan-test-") + info->name());
+    fs::remove_all(folder_);
+  }
+  ~ScanTest() override { fs::remove_all(folder_); }
+
+  ScanHeader Scan(const std::string& name, const ScanOptions& options) const {
+    const OpenedModel& opened = Reference();
+    return RunScan(opened.checkpoint, *opened.model, CalibrationDocuments(), options,
+                   folder_ / name);
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(ScanTest, HeaderNamesTheTextAndOneRecordIsWrittenForEachRoutedLayer) {
+  const ScanHeader header = Scan("a", FewTokens());
+  EXPECT_EQ(header.profile, "fp8-w8a8");
+  EXPECT_EQ(header.family, "qwen3_5_moe");
+  EXPECT_EQ(header.probe_tokens, 256);
+  EXPECT_EQ(header.moe_layers, (std::vector<std::int64_t>{0, 1, 2, 3}));
+  std::set<std::string> domains;
+  std::int64_t tokens = 0;
+  for (const ScannedDocument& document : header.documents) {
+    EXPECT_EQ(document.first_token, tokens);
+    tokens += document.tokens;
+    domains.insert(document.domain);
+  }
+  EXPECT_EQ(tokens, 768);
+  EXPECT_EQ(domains, (std::set<std::string>{"erlang", "python", "rust", "sql"}));
+  EXPECT_EQ(ReadScanHeader(folder_ / "a").key, header.key);
+  for (const std::int64_t layer : header.moe_layers) {
+    const LayerRecord record = ReadLayerRecord(folder_ / "a", layer);
+    EXPECT_EQ(record.layer, layer);
+    EXPECT_EQ(record.logits.rows(), 768);
+    EXPECT_EQ(record.probe_logits.rows(), 256);
+    EXPECT_EQ(record.samples.size(), 32u);
+    EXPECT_EQ(record.router.weight.size(), 32u * 256u * 2u);
+    EXPECT_EQ(record.decoys.size(), 0u);  // 32 sampled tokens are no evidence
+  }
+}
+
+TEST_F(ScanTest, GivesTheSameBytesForAnyNumberOfThreadsAndAnyMemoryBudget) {
+  const int threads = NumThreads();
+  SetNumThreads(1);
+  Scan("one", FewTokens());
+  SetNumThreads(3);
+  ScanOptions tight = FewTokens();
+  tight.memory_bytes = 1 << 16;
+  Scan("three", tight);
+  SetNumThreads(threads);
+  EXPECT_EQ(Files(folder_ / "one"), Files(folder_ / "three"));
+}
+
+TEST_F(ScanTest, GoesOnAfterAnInterruptionAtEachLayerWithTheSameBytes) {
+  const ScanHeader whole = Scan("whole", FewTokens());
+  for (std::int64_t stop = 0; stop < 4; ++stop) {
+    const std::string name = "stopped-" + std::to_string(stop);
+    ScanOptions options = FewTokens();
+    std::int64_t layers_run = 0;
+    options.after_layer = [&](std::int64_t layer) {
+      ++layers_run;
+      if (layer == stop && layers_run == stop + 1) throw Interrupted("test");
+    };
+    EXPECT_THROW(Scan(name, options), Interrupted);
+    EXPECT_FALSE(fs::exists(folder_ / name / "scan.json"));
+    EXPECT_EQ(Scan(name, options).key, whole.key);
+    EXPECT_EQ(layers_run, 4);
+    EXPECT_EQ(Files(folder_ / name), Files(folder_ / "whole"));
+  }
+}
+
+TEST_F(ScanTest, ReturnsAFinishedScanWithoutRunningALayer) {
+  ScanOptions options = FewTokens();
+  options.tokens = 64;
+  Scan("a", options);
+  options.after_layer = [](std::int64_t) { FAIL() << "ran again"; };
+  Scan("a", options);
+}
+
+TEST_F(ScanTest, RefusesAFolderOfAnotherScanUnlessAskedToDiscardIt) {
+  ScanOptions options = FewTokens();
+  options.tokens = 64;
+  const ScanHeader first = Scan("a", options);
+  options.seed = 6;
+  EXPECT_THROW(Scan("a", options), Error);
+  options.fresh = true;
+  EXPECT_NE(Scan("a", options).key, first.key);
+}
+
+TEST_F(ScanTest, RecordsWhatTheModelComputes) {
+  const ScanOptions options = FewTokens();
+  Scan("a", options);
+  const ScanText text =
+      PrepareScanText(CalibrationDocuments(), options.tokens, options.document_tokens, 5);
+  const std::vector<Variant> passes = {
+      {.name = "fp32", .arithmetic = Fp32Arithmetic()},
+      {.name = "served", .arithmetic = {.profile = &GetProfile("fp8-w8a8"), .dither_seed = {}}}};
+  const Model& model = *Reference().model;
+  StreamState state = BeginStream(model, text.batch, passes);
+  const auto compare = [&](std::int64_t index, const Layer& layer,
+                           std::span<const LayerActivations> variants) {
+    const LayerRecord record = ReadLayerRecord(folder_ / "a", index);
+    for (const std::int32_t t : {0, 1, 300, 767}) {
+      const auto n = static_cast<std::size_t>(t);
+      EXPECT_TRUE(std::ranges::equal(record.logits.row(t), variants[0].logits.row(t)));
+      EXPECT_TRUE(std::ranges::equal(record.profile_logits.row(t), variants[1].logits.row(t)));
+      EXPECT_FLOAT_EQ(record.x_norm[n],
+                      std::sqrt(static_cast<float>(SquaredNorm(variants[0].x.row(t)))));
+      EXPECT_FLOAT_EQ(
+          record.profile_change[n],
+          static_cast<float>(std::sqrt(SquaredDistance(variants[1].y.row(t), variants[0].y.row(t)) /
+                                       SquaredNorm(variants[0].y.row(t)))));
+    }
+    for (std::size_t e = 0; e < record.samples.size(); ++e) {
+      for (const std::int32_t t : record.samples[e].tokens) {
+        const auto ids = variants[0].routing.ids_of(t);
+        EXPECT_EQ(std::ranges::count(ids, static_cast<std::int32_t>(e)), 1);
+      }
+      EXPECT_EQ(record.samples[e].noise.size(), record.samples[e].tokens.size());
+    }
+    ASSERT_FALSE(record.pairs.empty());
+    const PairRecord& pair = record.pairs.front();
+    const auto& tokens = record.samples[static_cast<std::size_t>(pair.i)].tokens;
+    const Matrix f_i = RunExpert(Fp32Arithmetic(), *layer.moe(), pair.i, variants[0].x, tokens);
+    const Matrix f_j = RunExpert(Fp32Arithmetic(), *layer.moe(), pair.j, variants[0].x, tokens);
+    for (std::size_t n = 0; n < pair.difference_on_i.size(); ++n) {
+      const auto r = static_cast<std::int64_t>(n);
+      EXPECT_FLOAT_EQ(pair.difference_on_i[n],
+                      static_cast<float>(std::sqrt(SquaredDistance(f_i.row(r), f_j.row(r)))));
+    }
+  };
+  while (state.next_layer < 2) AdvanceLayer(model, text.batch, passes, compare, state);
+}
+
+TEST_F(ScanTest, EstimatesNoLessThanItWrites) {
+  const ScanOptions options = FewTokens();
+  Scan("a", options);
+  const ScanEstimate estimate = EstimateScan(Reference().checkpoint, *Reference().model, options);
+  std::uint64_t written = 0;
+  for (const auto& [name, bytes] : Files(folder_ / "a")) written += bytes.size();
+  EXPECT_GE(estimate.record_bytes, written - (1 << 16));  // headers aside
+  EXPECT_GT(estimate.read_bytes, std::uint64_t{20} << 20);
+}
+
+}  // namespace
+}  // namespace cacheready
