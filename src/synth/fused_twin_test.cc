@@ -67,7 +67,7 @@ TEST(FusedTwin, RoundsToBf16OnceAndKeepsGatesByteForByte) {
     EXPECT_EQ(values[static_cast<std::size_t>(row * 256 + 130)],
               RoundToBf16(Fp8Element(source, query, row, 130)));
   }
-  for (const std::string name :
+  for (const std::string& name :
        {kBlock + "gate.weight", std::string("mtp.layers.0.mlp.gate.weight"),
         std::string("model.language_model.layers.0.linear_attn.A_log")}) {
     EXPECT_EQ(BytesOf(twin, name), BytesOf(source, name)) << name;
