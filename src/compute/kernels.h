@@ -7,18 +7,30 @@
 #include <span>
 #include <string_view>
 
+#include "compute/kernel_functions.h"
+
 namespace cacheready {
 
-// Tokens are padded to a multiple of this in packed operands.
-inline constexpr std::int64_t kTokenPad = 32;
+// Packed operands hold tokens in panels of kTokenPanel; a kernel computes multiples of kTokenPad.
+inline constexpr std::int64_t kTokenPanel = 32;
+inline constexpr std::int64_t kTokenPad = 16;
 
 struct Kernels {
   std::string_view name;  // "portable", "avx2", "avx512"
   // out[r * out_stride + t] = chain over c of w[r * w_stride + c] * xt[c * xt_stride + t], starting
   // from out (accumulate) or 0, for r < rows, t < tokens (a multiple of kTokenPad).
-  void (*multiply_panel)(const float* w, std::int64_t w_stride, std::int64_t rows,
-                         std::int64_t cols, const float* xt, std::int64_t xt_stride,
-                         std::int64_t tokens, bool accumulate, float* out, std::int64_t out_stride);
+  void (*multiply_panel)(const PanelProduct& product);
+  // sum[r * tokens + t] = fma(partial[r * tokens + t], row_scale[r] * token_scale[t], itself).
+  void (*add_scaled)(const float* partial, const float* row_scale, const float* token_scale,
+                     std::int64_t rows, std::int64_t tokens, float* sum);
+  // sum[i] = fma(a[i], b[i], sum[i])
+  void (*multiply_add)(const float* a, const float* b, std::int64_t count, float* sum);
+  // x[i] = e^x[i], computed in double (relative error below 1e-14) and rounded once.
+  void (*exponentials)(std::int64_t count, float* x);
+  // x[i] = x[i] * sigmoid(x[i]), the sigmoid computed in double and rounded once.
+  void (*silu)(std::int64_t count, float* x);
+  // S <- S decay; d = beta (v - S^T k); S <- S + k d^T; out = S^T q: chains over the key dimension.
+  void (*delta_step)(const DeltaStep& step);
 };
 
 std::span<const Kernels> AvailableKernels();  // those this CPU runs; portable first

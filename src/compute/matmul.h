@@ -7,24 +7,28 @@
 #include <span>
 #include <vector>
 
+#include "compute/kernels.h"
 #include "formats/encoded_matrix.h"
 #include "tensor/matrix.h"
 
 namespace cacheready {
 
-// x transposed for the kernels: [cols][tokens padded to kTokenPad], zero padded. Reusable for
-// several weights.
+// x transposed for the kernels, panel by panel: [panel][cols][kTokenPanel], zero padded. Reusable
+// for several weights.
 class PackedTokens {
  public:
   explicit PackedTokens(const Matrix& x);
   PackedTokens(const Matrix& x, std::span<const std::int32_t> rows);  // only these rows of x
   std::int64_t tokens() const { return tokens_; }
-  std::int64_t padded() const { return padded_; }
+  std::int64_t padded() const { return panels() * kTokenPanel; }
+  std::int64_t panels() const { return (tokens_ + kTokenPanel - 1) / kTokenPanel; }
   std::int64_t cols() const { return cols_; }
-  const float* values() const { return values_.data(); }
+  const float* panel(std::int64_t p) const { return values_.data() + p * cols_ * kTokenPanel; }
+  // Tokens of panel p that a kernel must compute: kTokenPanel, or fewer in the last one.
+  std::int64_t PanelTokens(std::int64_t p) const;
 
  private:
-  std::int64_t tokens_ = 0, padded_ = 0, cols_ = 0;
+  std::int64_t tokens_ = 0, cols_ = 0;
   std::vector<float> values_;
 };
 
@@ -43,11 +47,12 @@ struct MatMulOptions {
 // thread count and batch.
 Matrix MatMul(const EncodedMatrix& w, const PackedTokens& x, const MatMulOptions& options = {});
 
-// Tokens quantized per token and group of `group` columns to e4m3 (dynamic, scale = max|x| / 448, 1
-// if all zero).
+// Tokens quantized per token and group of `group` columns to e4m3 (dynamic, the last group ragged):
+// scale = max(max|x|, 1e-10) / 448, code = e4m3(x / scale), in fp32 as vLLM's
+// per_token_group_quant_fp8.
 struct QuantizedTokens {
   PackedTokens codes;         // e4m3 values as floats
-  std::vector<float> scales;  // [groups][padded tokens]
+  std::vector<float> scales;  // [groups][padded tokens]; 0 in the padding
   std::int64_t group = 128;
 };
 QuantizedTokens QuantizeTokensE4m3(const Matrix& x, std::int64_t group);

@@ -46,10 +46,18 @@ class EncodedMatrix {
   virtual float Scale(std::int64_t /*block_row*/, std::int64_t /*block_col*/) const { return 1.0f; }
 
   // The same rows with a seeded uniform +-1/2 step of the stored format's own grid added to every
-  // weight (what another rounding of the unknown original could have been). Depends on (seed, row,
-  // col) only.
+  // weight (what another rounding of the unknown original could have been). The offset depends on
+  // (seed, tensor name, slice, row, col) only: gate and up of one expert get unrelated offsets.
+  // The step is that of the weight's own binade. An exact zero stays zero in BF16, F16 and F32,
+  // where it is a value of its own; in fp8-block it is what everything below half the smallest
+  // subnormal became, and gets the subnormal step.
   virtual void DecodeRowsDithered(std::int64_t begin, std::int64_t count, std::uint64_t seed,
                                   float* out) const = 0;
+  // Likewise apart from the scale: DecodeRowsDithered = this * scale(block).
+  virtual void DecodeCodesDithered(std::int64_t begin, std::int64_t count, std::uint64_t seed,
+                                   float* out) const {
+    DecodeRowsDithered(begin, count, seed, out);
+  }
 
  protected:
   EncodedMatrix(std::int64_t rows, std::int64_t cols) : rows_(rows), cols_(cols) {}

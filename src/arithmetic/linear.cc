@@ -1,0 +1,57 @@
+// The one place where a profile decides how a matrix product is computed.
+// SPDX-License-Identifier: Apache-2.0
+#include "arithmetic/profile.h"
+#include "base/error.h"
+
+namespace cacheready {
+namespace {
+
+RoundingPoint PointOf(Role role) {
+  switch (role) {
+    case Role::kRouter:
+      return RoundingPoint::kRouterLogits;
+    case Role::kHead:
+      return RoundingPoint::kLogits;
+    default:
+      return RoundingPoint::kLinear;
+  }
+}
+
+bool UsesQuantizedActivations(const Arithmetic& arithmetic, Role role,
+                              const EncodedMatrix& weight) {
+  return arithmetic.profile->quantize_activations_e4m3 && role != Role::kRouter &&
+         weight.format() == "fp8-block";
+}
+
+Matrix Multiply(const Arithmetic& arithmetic, Role role, const EncodedMatrix& weight,
+                const Matrix& x) {
+  if (UsesQuantizedActivations(arithmetic, role, weight)) {
+    return MatMulScaled(weight, QuantizeTokensE4m3(x, weight.block_shape().cols),
+                        arithmetic.dither_seed);
+  }
+  MatMulOptions options{.reading = arithmetic.profile->reading,
+                        .dither_seed = arithmetic.dither_seed};
+  // Router rows are what a plan writes: they are exact, whatever is asked of the other weights.
+  if (role == Role::kRouter) options.dither_seed.reset();
+  return MatMul(weight, PackedTokens(x), options);
+}
+
+}  // namespace
+
+Matrix Linear(const Arithmetic& arithmetic, Role role, const EncodedMatrix& weight, const Matrix& x,
+              std::span<const float> bias) {
+  CR_CHECK(arithmetic.profile != nullptr, "arithmetic without a profile");
+  Matrix y = Multiply(arithmetic, role, weight, x);
+  if (!bias.empty()) {
+    CR_CHECK(static_cast<std::int64_t>(bias.size()) == y.cols(), "{} biases for {} outputs",
+             bias.size(), y.cols());
+    for (std::int64_t t = 0; t < y.rows(); ++t) {
+      const std::span<float> row = y.row(t);
+      for (std::size_t i = 0; i < row.size(); ++i) row[i] += bias[i];
+    }
+  }
+  Round(arithmetic, PointOf(role), y.values());
+  return y;
+}
+
+}  // namespace cacheready

@@ -1,0 +1,76 @@
+// AVX-512F: tiles of 12 rows x 32 tokens, 24 of the 32 registers.
+// SPDX-License-Identifier: Apache-2.0
+#include <immintrin.h>
+
+#include "compute/kernel_functions.h"
+
+namespace cacheready::avx512 {
+
+#include "compute/kernel_loops.inc"
+
+namespace {
+
+constexpr std::int64_t kLanes = 16;
+constexpr int kTileRows = 12;
+
+// kRows x (kVectors * 16) outputs held in registers over all columns. Each weight is broadcast to
+// the lanes of its tokens: no lane ever sums over k, which is what keeps one chain per output.
+template <int kRows, int kVectors>
+void MultiplyTile(const PanelProduct& p, std::int64_t row, std::int64_t token) {
+  const float* __restrict w = p.w + row * p.w_stride;
+  const float* __restrict x = p.xt + token;
+  float* __restrict out = p.out + row * p.out_stride + token;
+  __m512 sum[kRows][kVectors];
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVectors; ++v) {
+      sum[r][v] =
+          p.accumulate ? _mm512_loadu_ps(out + r * p.out_stride + v * kLanes) : _mm512_setzero_ps();
+    }
+  }
+  for (std::int64_t c = 0; c < p.cols; ++c) {
+    __m512 tokens[kVectors];
+    for (int v = 0; v < kVectors; ++v) {
+      tokens[v] = _mm512_loadu_ps(x + c * p.xt_stride + v * kLanes);
+    }
+    for (int r = 0; r < kRows; ++r) {
+      const __m512 weight = _mm512_set1_ps(w[r * p.w_stride + c]);
+      for (int v = 0; v < kVectors; ++v) {
+        sum[r][v] = _mm512_fmadd_ps(weight, tokens[v], sum[r][v]);
+      }
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVectors; ++v) {
+      _mm512_storeu_ps(out + r * p.out_stride + v * kLanes, sum[r][v]);
+    }
+  }
+}
+
+using TileFunction = void (*)(const PanelProduct&, std::int64_t row, std::int64_t token);
+
+// The tile for 1 ... kTileRows rows: entry [rows - 1].
+template <int kVectors>
+constexpr TileFunction kTiles[kTileRows] = {
+    MultiplyTile<1, kVectors>,  MultiplyTile<2, kVectors>,  MultiplyTile<3, kVectors>,
+    MultiplyTile<4, kVectors>,  MultiplyTile<5, kVectors>,  MultiplyTile<6, kVectors>,
+    MultiplyTile<7, kVectors>,  MultiplyTile<8, kVectors>,  MultiplyTile<9, kVectors>,
+    MultiplyTile<10, kVectors>, MultiplyTile<11, kVectors>, MultiplyTile<12, kVectors>,
+};
+
+template <int kVectors>
+void MultiplyColumn(const PanelProduct& p, std::int64_t token) {
+  for (std::int64_t row = 0; row < p.rows; row += kTileRows) {
+    const std::int64_t rows = p.rows - row < kTileRows ? p.rows - row : kTileRows;
+    kTiles<kVectors>[rows - 1](p, row, token);
+  }
+}
+
+}  // namespace
+
+void MultiplyPanel(const PanelProduct& p) {
+  std::int64_t token = 0;
+  for (; token + 2 * kLanes <= p.tokens; token += 2 * kLanes) MultiplyColumn<2>(p, token);
+  for (; token < p.tokens; token += kLanes) MultiplyColumn<1>(p, token);
+}
+
+}  // namespace cacheready::avx512

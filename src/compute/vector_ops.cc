@@ -1,0 +1,188 @@
+// Norms, rotary embedding and elementwise operators.
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <functional>
+
+#include "base/error.h"
+#include "base/math.h"
+#include "base/parallel.h"
+#include "compute/kernels.h"
+#include "compute/sequence_ops.h"
+#include "tensor/float_formats.h"
+
+namespace cacheready {
+namespace {
+
+// Elements a ParallelFor body handles at least: below it, waking a thread costs more.
+constexpr std::int64_t kGrain = 1 << 14;
+
+void ForEachRowBlock(const Matrix& x, const std::function<void(std::int64_t row)>& body) {
+  const std::int64_t rows = std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, x.cols()));
+  ParallelFor((x.rows() + rows - 1) / rows, [&](std::int64_t block) {
+    const std::int64_t end = std::min(x.rows(), (block + 1) * rows);
+    for (std::int64_t row = block * rows; row < end; ++row) body(row);
+  });
+}
+
+void ForEachChunk(std::span<float> x, const std::function<void(std::span<float>)>& body) {
+  const auto size = static_cast<std::int64_t>(x.size());
+  ParallelFor((size + kGrain - 1) / kGrain, [&](std::int64_t chunk) {
+    const std::int64_t begin = chunk * kGrain;
+    body(x.subspan(static_cast<std::size_t>(begin),
+                   static_cast<std::size_t>(std::min(kGrain, size - begin))));
+  });
+}
+
+// In double throughout, rounded once.
+void NormSlice(std::span<const float> x, std::span<const float> weight, float eps, float offset,
+               std::span<float> y) {
+  const double mean = SquaredNorm(x) / static_cast<double>(x.size());
+  const double inverse = 1.0 / std::sqrt(mean + static_cast<double>(eps));
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double gain = static_cast<double>(offset) + static_cast<double>(weight[i]);
+    y[i] = static_cast<float>(static_cast<double>(x[i]) * inverse * gain);
+  }
+}
+
+void CheckSlices(const Matrix& x, std::int64_t width) {
+  CR_CHECK(width > 0 && x.cols() % width == 0, "{} columns in slices of {}", x.cols(), width);
+}
+
+}  // namespace
+
+Matrix RmsNorm(const Matrix& x, std::span<const float> weight, float eps, float offset) {
+  CR_CHECK(static_cast<std::int64_t>(weight.size()) == x.cols(), "{} weights, {} columns",
+           weight.size(), x.cols());
+  Matrix y(x.rows(), x.cols());
+  ForEachRowBlock(x, [&](std::int64_t r) { NormSlice(x.row(r), weight, eps, offset, y.row(r)); });
+  return y;
+}
+
+void RmsNormSlices(Matrix& x, std::int64_t width, std::span<const float> weight, float eps,
+                   float offset) {
+  CheckSlices(x, width);
+  CR_CHECK(static_cast<std::int64_t>(weight.size()) == width, "{} weights, {} columns",
+           weight.size(), width);
+  const auto size = static_cast<std::size_t>(width);
+  ForEachRowBlock(x, [&](std::int64_t r) {
+    const std::span<float> row = x.row(r);
+    for (std::size_t begin = 0; begin < row.size(); begin += size) {
+      const std::span<float> slice = row.subspan(begin, size);
+      NormSlice(slice, weight, eps, offset, slice);
+    }
+  });
+}
+
+void L2NormSlices(Matrix& x, std::int64_t width, float eps) {
+  CheckSlices(x, width);
+  const auto size = static_cast<std::size_t>(width);
+  ForEachRowBlock(x, [&](std::int64_t r) {
+    const std::span<float> row = x.row(r);
+    for (std::size_t begin = 0; begin < row.size(); begin += size) {
+      const std::span<float> slice = row.subspan(begin, size);
+      const double inverse = 1.0 / std::sqrt(SquaredNorm(slice) + static_cast<double>(eps));
+      for (float& value : slice) value = static_cast<float>(static_cast<double>(value) * inverse);
+    }
+  });
+}
+
+void RotateHalves(Matrix& x, std::int64_t head_dim, std::int64_t rotary,
+                  std::span<const double> inv_freq, double factor, DocumentBounds documents) {
+  CheckSlices(x, head_dim);
+  const auto half = static_cast<std::int64_t>(inv_freq.size());
+  CR_CHECK(rotary == 2 * half && rotary <= head_dim, "rotary {} with {} frequencies in heads of {}",
+           rotary, half, head_dim);
+  CR_CHECK(!documents.empty() && documents.back() == x.rows(), "document bounds of {} tokens",
+           x.rows());
+  std::int64_t longest = 0;
+  for (std::size_t d = 0; d + 1 < documents.size(); ++d) {
+    longest = std::max(longest, documents[d + 1] - documents[d]);
+  }
+  Matrix cosines(longest, half);
+  Matrix sines(longest, half);
+  ForEachRowBlock(cosines, [&](std::int64_t position) {
+    for (std::int64_t i = 0; i < half; ++i) {
+      const double angle = static_cast<double>(position) * inv_freq[static_cast<std::size_t>(i)];
+      cosines.at(position, i) = static_cast<float>(Cos(angle) * factor);
+      sines.at(position, i) = static_cast<float>(Sin(angle) * factor);
+    }
+  });
+  ForEachRowBlock(x, [&](std::int64_t t) {
+    const auto after = std::upper_bound(documents.begin(), documents.end(), t);
+    const std::int64_t position = t - *std::prev(after);
+    const std::span<const float> cosine = cosines.row(position);
+    const std::span<const float> sine = sines.row(position);
+    for (float* head = x.row(t).data(); head < x.row(t).data() + x.cols(); head += head_dim) {
+      for (std::int64_t i = 0; i < half; ++i) {
+        const auto f = static_cast<std::size_t>(i);
+        const float a = head[i];
+        const float b = head[i + half];
+        head[i] = a * cosine[f] - b * sine[f];
+        head[i + half] = b * cosine[f] + a * sine[f];
+      }
+    }
+  });
+}
+
+void Silu(std::span<float> x) {
+  ForEachChunk(x, [](std::span<float> chunk) {
+    ActiveKernels().silu(static_cast<std::int64_t>(chunk.size()), chunk.data());
+  });
+}
+
+void AddInto(Matrix& dest, const Matrix& source) {
+  CR_CHECK(dest.rows() == source.rows() && dest.cols() == source.cols(), "[{}, {}] += [{}, {}]",
+           dest.rows(), dest.cols(), source.rows(), source.cols());
+  const std::span<float> to = dest.values();
+  const std::span<const float> from = source.values();
+  for (std::size_t i = 0; i < to.size(); ++i) to[i] += from[i];
+}
+
+void RoundToBf16(std::span<float> x) {
+  // FloatToBf16 without its branch: NaN keeps its bits (they become the quiet NaN of its sign).
+  for (float& value : x) {
+    const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
+    const std::uint32_t rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) & 0xFFFF0000u;
+    const std::uint32_t quiet = (bits | 0x00400000u) & 0xFFFF0000u;
+    value = std::bit_cast<float>((bits & 0x7FFFFFFFu) > 0x7F800000u ? quiet : rounded);
+  }
+}
+
+void RequireFinite(const Matrix& x, const char* where) {
+  for (std::int64_t r = 0; r < x.rows(); ++r) {
+    // 0 * finite = 0; anything else turns the sum into NaN. Only then look for the place.
+    float sum = 0;
+    for (const float value : x.row(r)) sum += value * 0.0f;
+    if (sum == 0) continue;
+    for (std::int64_t c = 0; c < x.cols(); ++c) {
+      if (std::isfinite(x.at(r, c))) continue;
+      Fail("{}: token {}, column {} is {}: the weights or an earlier layer overflow", where, r, c,
+           std::isnan(x.at(r, c)) ? "NaN" : "infinite");
+    }
+  }
+}
+
+double SquaredNorm(std::span<const float> x) { return Dot(x, x); }
+
+double SquaredDistance(std::span<const float> a, std::span<const float> b) {
+  CR_CHECK(a.size() == b.size(), "vectors of {} and {}", a.size(), b.size());
+  double sum = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const double difference = static_cast<double>(a[i]) - static_cast<double>(b[i]);
+    sum += difference * difference;
+  }
+  return sum;
+}
+
+double Dot(std::span<const float> a, std::span<const float> b) {
+  CR_CHECK(a.size() == b.size(), "vectors of {} and {}", a.size(), b.size());
+  double sum = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
+  }
+  return sum;
+}
+
+}  // namespace cacheready
