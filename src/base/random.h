@@ -1,5 +1,6 @@
 // Random numbers that are fixed by version: counter-based, so a value depends on (seed, index)
-// only, never on order. SPDX-License-Identifier: Apache-2.0
+// only, never on order.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
 // The header of one safetensors file, read more strictly than the reference does
-// (docs/formats/safetensors.md). SPDX-License-Identifier: Apache-2.0
+// (docs/formats/safetensors.md).
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstddef>

@@ -45,7 +45,8 @@ ShardIndex ParseShardIndex(std::string_view text, std::string_view what) {
   }
   const Json index = ParseJson(text, what);
   const Json& map = GetMember(index, "weight_map", what);
-  if (!map.is_object()) Fail("{}: 'weight_map' is a {}, expected an object", what, map.type_name());
+  if (!map.is_object())
+    Fail("{}: 'weight_map' is of type {}, expected an object", what, map.type_name());
   if (map.empty()) Fail("{}: 'weight_map' names no tensor", what);
 
   ShardIndex result;
@@ -53,8 +54,8 @@ ShardIndex ParseShardIndex(std::string_view text, std::string_view what) {
   result.file_of_tensor.reserve(map.size());
   for (const auto& [tensor, file] : map.get_ref<const Json::object_t&>()) {
     if (!file.is_string()) {
-      Fail("{}: 'weight_map' places tensor '{}' in a {}, expected a file name", what, tensor,
-           file.type_name());
+      Fail("{}: 'weight_map' has for tensor '{}' a value of type {}, expected a file name", what,
+           tensor, file.type_name());
     }
     result.file_of_tensor.emplace_back(tensor, file.get_ref<const std::string&>());
   }

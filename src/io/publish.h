@@ -1,5 +1,6 @@
 // Making files and folders appear whole or not at all: temporary beside the target, fsync, rename,
-// fsync the folder. SPDX-License-Identifier: Apache-2.0
+// fsync the folder.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstddef>

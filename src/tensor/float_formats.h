@@ -1,6 +1,7 @@
 // Scalar conversions between float and the low-precision formats. All exact in the widening
 // direction; narrowing rounds to nearest, ties to even. e4m3 is OCP "fn": bias 7, max 448, no
-// infinity, NaN = 0x7F/0xFF. SPDX-License-Identifier: Apache-2.0
+// infinity, NaN = 0x7F/0xFF.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <array>

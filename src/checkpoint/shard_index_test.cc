@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "checkpoint/shard_index.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+
+namespace cacheready {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Pair;
+
+std::string ErrorOf(std::string_view text) {
+  try {
+    ParseShardIndex(text, "index.json");
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+#define EXPECT_REFUSED(error, reason) \
+  EXPECT_THAT(error, AllOf(HasSubstr("index.json: "), HasSubstr(reason)))
+
+TEST(ShardIndex, ReadsTensorsAndFilesSorted) {
+  const ShardIndex index = ParseShardIndex(
+      R"({"metadata": {"total_size": 12, "total_parameters": 6},
+          "weight_map": {"b": "2.safetensors", "a": "1.safetensors", "c": "1.safetensors"}})",
+      "index.json");
+  EXPECT_THAT(index.file_of_tensor,
+              ElementsAre(Pair("a", "1.safetensors"), Pair("b", "2.safetensors"),
+                          Pair("c", "1.safetensors")));
+  EXPECT_THAT(index.files, ElementsAre("1.safetensors", "2.safetensors"));
+  EXPECT_EQ(index.total_size, 12u);
+  EXPECT_THAT(index.warnings, IsEmpty());
+}
+
+TEST(ShardIndex, OnlyNotesAnUnusableTotalSize) {
+  for (const std::string_view metadata :
+       {"", R"("metadata": {},)", R"("metadata": null,)", R"("metadata": {"total_size": "12"},)",
+        R"("metadata": {"total_size": 1.5e9},)", R"("metadata": {"total_size": -1},)",
+        R"("metadata": [1],)"}) {
+    const ShardIndex index = ParseShardIndex(
+        fmt::format(R"({{{}"weight_map": {{"a": "1.safetensors"}}}})", metadata), "index.json");
+    EXPECT_EQ(index.total_size, std::nullopt) << metadata;
+    EXPECT_THAT(index.warnings, ElementsAre(HasSubstr("total_size"))) << metadata;
+  }
+}
+
+TEST(ShardIndex, RefusesFileNamesThatLeaveTheFolder) {
+  for (const std::string_view file :
+       {"../1.safetensors", "/etc/1.safetensors", "a/1.safetensors", "..", ".",
+        "a\\\\1.safetensors", ".hidden.safetensors", "..safetensors"}) {
+    EXPECT_REFUSED(ErrorOf(fmt::format(R"({{"weight_map": {{"gate": "{}"}}}})", file)),
+                   "tensor 'gate' is placed in file '");
+  }
+  EXPECT_REFUSED(ErrorOf(R"({"weight_map": {"gate": ""}})"), "an empty name");
+  EXPECT_REFUSED(ErrorOf(R"({"weight_map": {"gate": "a\u0000.safetensors"}})"), "control");
+  EXPECT_REFUSED(ErrorOf(R"({"weight_map": {"gate": "a\n.safetensors"}})"), "control");
+}
+
+TEST(ShardIndex, RefusesFilesOfAnotherKind) {
+  EXPECT_REFUSED(ErrorOf(R"({"weight_map": {"gate": "pytorch_model.bin"}})"),
+                 "expected a .safetensors file");
+}
+
+TEST(ShardIndex, RefusesAMapThatIsNone) {
+  EXPECT_REFUSED(ErrorOf("{}"), "'weight_map' is missing");
+  EXPECT_REFUSED(ErrorOf("[]"), "expected an object");
+  EXPECT_REFUSED(ErrorOf("3"), "expected an object");
+  EXPECT_REFUSED(ErrorOf(R"({"weight_map": null})"), "'weight_map' is missing");
+  EXPECT_REFUSED(ErrorOf(R"({"weight_map": []})"), "expected an object");
+  EXPECT_REFUSED(ErrorOf(R"({"weight_map": "x"})"), "expected an object");
+  EXPECT_REFUSED(ErrorOf(R"({"weight_map": {}})"), "names no tensor");
+  EXPECT_REFUSED(ErrorOf(R"({"weight_map": {"gate": 1}})"), "tensor 'gate' a value of type number");
+  EXPECT_REFUSED(ErrorOf(R"({"weight_map": {"gate": ["1.safetensors"]}})"),
+                 "tensor 'gate' a value of type array");
+}
+
+TEST(ShardIndex, RefusesATensorThatIsPlacedTwice) {
+  EXPECT_REFUSED(ErrorOf(R"({"weight_map": {"a": "1.safetensors", "\u0061": "2.safetensors"}})"),
+                 "duplicate key 'a'");
+  EXPECT_REFUSED(ErrorOf(R"({"weight_map": {"a": "1.safetensors"}, "weight_map": {}})"),
+                 "duplicate key 'weight_map'");
+}
+
+TEST(ShardIndex, RefusesAGitLfsPointerAndBrokenJson) {
+  EXPECT_REFUSED(ErrorOf("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"),
+                 "git lfs pull");
+  EXPECT_REFUSED(ErrorOf(R"({"weight_map": {"a": "1.safetensors")"), "line 1, column ");
+  EXPECT_REFUSED(ErrorOf(""), "line 1, column 1");
+}
+
+}  // namespace
+}  // namespace cacheready
