@@ -22,9 +22,12 @@ inline float RoundToE4m3(float value) {
 }
 
 float Quantize(std::span<const float> x, std::span<float> codes) {
-  float largest = 1e-10f;
-  for (const float value : x) largest = std::max(largest, std::fabs(value));
-  const float scale = largest / 448.0f;
+  // Magnitudes compare as integers: the loop vectorizes, a chain of float maxima would not.
+  std::uint32_t largest = std::bit_cast<std::uint32_t>(1e-10f);
+  for (const float value : x) {
+    largest = std::max(largest, std::bit_cast<std::uint32_t>(value) & 0x7FFFFFFFu);
+  }
+  const float scale = std::bit_cast<float>(largest) / 448.0f;
   for (std::size_t i = 0; i < x.size(); ++i) codes[i] = RoundToE4m3(x[i] / scale);
   return scale;
 }

@@ -1,7 +1,6 @@
 // Floats in memory as an encoded matrix, and the whole of an encoded matrix as floats.
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <bit>
 #include <utility>
 
 #include "base/error.h"
@@ -28,12 +27,10 @@ class DenseMatrix : public EncodedMatrix {
                           float* out) const override {
     DecodeRows(begin, count, out);
     for (std::int64_t r = 0; r < count; ++r) {
-      const DitherRow dither(seed, begin + r);
       float* row = out + r * cols();
-      for (std::int64_t c = 0; c < cols(); ++c) {
-        const std::uint32_t binade = std::bit_cast<std::uint32_t>(row[c]) & 0x7F800000u;
-        row[c] += dither.Offset(c) * (std::bit_cast<float>(binade) * 0x1p-23f);
-      }
+      AddDither(
+          seed, begin + r, cols(), [&](std::int64_t c) { return BinadeOf(row[c]) * 0x1p-23f; },
+          row);
     }
   }
 

@@ -1,6 +1,7 @@
 // FP8 E4M3 codes with one multiplier per block of rows and columns, as DeepSeek-V3 and Qwen publish
 // them ("weight_scale_inv" is a multiplier despite its name). SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <vector>
 
@@ -14,19 +15,6 @@ namespace cacheready {
 namespace {
 
 std::int64_t CeilDiv(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
-// E4m3ToFloat without a branch or a table, so that the loops below become vector code. A shift of
-// the subnormals into fp32 exponents would take a microcode assist each; they are converted as
-// integers instead.
-inline float WidenCode(std::uint8_t code) {
-  const std::uint32_t magnitude = code & 0x7Fu;
-  const std::uint32_t sign = (code & 0x80u) << 24;
-  const float normal = std::bit_cast<float>((magnitude << 20) + (120u << 23));
-  const float subnormal = static_cast<float>(static_cast<std::int32_t>(magnitude)) * 0x1p-9f;
-  const std::uint32_t finite = std::bit_cast<std::uint32_t>(magnitude < 8 ? subnormal : normal);
-  const std::uint32_t bits = magnitude == 0x7Fu ? 0x7FC00000u : finite;
-  return std::bit_cast<float>(bits | sign);
-}
 
 // Distance of neighbouring codes in the binade of `code`: 2^(max(exponent, 1) - 10).
 inline float StepOfCode(std::uint8_t code) {
@@ -63,8 +51,9 @@ class Fp8BlockMatrix : public EncodedMatrix {
   void DecodeCodes(std::int64_t begin, std::int64_t count, float* out) const override {
     CR_CHECK(begin >= 0 && count >= 0 && begin + count <= rows(), "rows {}+{}", begin, count);
     const std::uint8_t* codes = codes_ + begin * cols();
+    const std::array<float, 256>& table = E4m3Table();
     const std::int64_t total = count * cols();
-    for (std::int64_t i = 0; i < total; ++i) out[i] = WidenCode(codes[i]);
+    for (std::int64_t i = 0; i < total; ++i) out[i] = table[codes[i]];
   }
 
   void DecodeRows(std::int64_t begin, std::int64_t count, float* out) const override {
@@ -77,10 +66,10 @@ class Fp8BlockMatrix : public EncodedMatrix {
     DecodeCodes(begin, count, out);
     const std::uint64_t stream = HashText(seed, name_);
     for (std::int64_t r = 0; r < count; ++r) {
-      const DitherRow dither(stream, begin + r);
       const std::uint8_t* codes = codes_ + (begin + r) * cols();
-      float* row = out + r * cols();
-      for (std::int64_t c = 0; c < cols(); ++c) row[c] += dither.Offset(c) * StepOfCode(codes[c]);
+      AddDither(
+          stream, begin + r, cols(), [&](std::int64_t c) { return StepOfCode(codes[c]); },
+          out + r * cols());
     }
   }
 

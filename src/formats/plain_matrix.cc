@@ -86,12 +86,10 @@ class PlainMatrix : public EncodedMatrix {
     const std::uint64_t stream =
         HashText(seed, tensor_.name) + static_cast<std::uint64_t>(layout_.offset);
     for (std::int64_t r = 0; r < count; ++r) {
-      const DitherRow dither(stream, begin + r);
       float* row = out + r * cols();
-      for (std::int64_t c = 0; c < cols(); ++c) {
-        const std::uint32_t binade = std::bit_cast<std::uint32_t>(row[c]) & 0x7F800000u;
-        row[c] += dither.Offset(c) * E::Step(std::bit_cast<float>(binade));
-      }
+      AddDither(
+          stream, begin + r, cols(), [&](std::int64_t c) { return E::Step(BinadeOf(row[c])); },
+          row);
     }
   }
 
