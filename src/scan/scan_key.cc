@@ -74,7 +74,7 @@ ScanHeader MakeScanHeader(const Checkpoint& checkpoint, const Model& model, cons
                           const ScanOptions& options) {
   const ModelInfo& info = model.info();
   ScanHeader header;
-  header.tool_version = CACHEREADY_VERSION;
+  header.tool_version = std::string(CACHEREADY_VERSION);
   header.family = info.family;
   header.layout_sha256 = checkpoint.LayoutSha256();
   header.profile = options.profile;

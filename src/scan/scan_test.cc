@@ -115,7 +115,7 @@ TEST_F(ScanTest, GivesTheSameBytesForAnyNumberOfThreadsAndAnyMemoryBudget) {
   Scan("one", FewTokens());
   SetNumThreads(3);
   ScanOptions tight = FewTokens();
-  tight.memory_bytes = 1 << 16;
+  tight.memory_bytes = 1 << 20;
   Scan("three", tight);
   SetNumThreads(threads);
   EXPECT_EQ(Files(folder_ / "one"), Files(folder_ / "three"));
