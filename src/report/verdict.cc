@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "report/verdict.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "report/markdown.h"
+
+namespace cacheready {
+namespace {
+
+std::string UnderProfile(const Findings& f) {
+  return f.profile.empty() ? std::string("its profile") : CodeSpan(f.profile);
+}
+
+// The layer whose nearest pair comes closest to its threshold, or nullptr.
+const LayerFindings* ClosestLayer(const Findings& f) {
+  const LayerFindings* closest = nullptr;
+  const auto ratio = [](const LayerFindings& layer) {
+    return *layer.nearest_distance / *layer.threshold;
+  };
+  for (const LayerFindings& layer : f.layers) {
+    if (!layer.nearest_distance || !layer.threshold || *layer.threshold <= 0) continue;
+    if (!closest || ratio(layer) < ratio(*closest)) closest = &layer;
+  }
+  return closest;
+}
+
+// Experts with too little evidence to be judged; none if that is not recorded.
+std::string UnknownClause(const Findings& f) {
+  std::int64_t unknown = 0;
+  for (const LayerFindings& layer : f.layers) {
+    if (layer.experts && layer.with_evidence) unknown += *layer.experts - *layer.with_evidence;
+  }
+  if (unknown == 0) return {};
+  return fmt::format(" {} selected by too few tokens and not judged.",
+                     Plural(unknown, "expert was", "experts were"));
+}
+
+std::string NothingEquivalentLine(const Findings& f) {
+  std::string line = "**Nothing here is equivalent.** ";
+  if (const auto experts = f.Experts()) {
+    line += fmt::format(
+        "Of {} in {}, no two are interchangeable at {}", Plural(*experts, "expert", "experts"),
+        Plural(static_cast<std::int64_t>(f.layers.size()), "layer", "layers"), UnderProfile(f));
+  } else {
+    line += fmt::format("No two experts are interchangeable at {}", UnderProfile(f));
+  }
+  if (const LayerFindings* closest = ClosestLayer(f)) {
+    line += fmt::format(
+        ": the closest pair (layer {}) differs by {} of its output where {} was allowed",
+        closest->layer, Figure(closest->nearest_distance), Figure(closest->threshold));
+  }
+  return line + ". That is an answer, not a failure: tying any of them would change the model." +
+         UnknownClause(f);
+}
+
+std::string GroupsLine(const Findings& f) {
+  std::set<std::int64_t> layers;
+  for (const GroupFindings& group : f.groups) layers.insert(group.layer);
+  const auto groups = static_cast<std::int64_t>(f.groups.size());
+  std::string line = fmt::format("**Found:** {} of equivalent experts at {}: {}",
+                                 Plural(groups, "group", "groups"), UnderProfile(f),
+                                 Plural(f.TiedExperts(), "expert", "experts"));
+  if (const auto experts = f.Experts(); experts && *experts > 0) {
+    line +=
+        fmt::format(" of {} ({})", Count(*experts),
+                    Share(static_cast<double>(f.TiedExperts()) / static_cast<double>(*experts)));
+  }
+  line +=
+      fmt::format(", in {}", Plural(static_cast<std::int64_t>(layers.size()), "layer", "layers"));
+  if (!f.untied.empty()) {
+    line += fmt::format("; {} more equivalent, not tied",
+                        Plural(static_cast<std::int64_t>(f.untied.size()), "group", "groups"));
+  }
+  return line + "." + UnknownClause(f);
+}
+
+std::string FoundLine(const Findings& f) {
+  switch (OutcomeOf(f)) {
+    case Outcome::kNotPlanned:
+      return "**Found:** not measured; there is no plan to report on.";
+    case Outcome::kUnknown:
+      return "**Unknown.** No expert was selected by enough tokens to be judged; a larger or more "
+             "varied calibration text is needed. Nothing is claimed to be equivalent.";
+    case Outcome::kNothingEquivalent:
+      return NothingEquivalentLine(f);
+    case Outcome::kEquivalentNotTied:
+      return fmt::format(
+          "**Found:** {} of equivalent experts at {}, none of which could be tied within the "
+          "budget.",
+          Plural(static_cast<std::int64_t>(f.untied.size()), "group", "groups"), UnderProfile(f));
+    case Outcome::kGroups:
+      return GroupsLine(f);
+  }
+  return {};
+}
+
+std::string WrittenLine(const Findings& f) {
+  const bool refused = f.check && f.check->accepted && !*f.check->accepted;
+  if (f.written && !*f.written) {
+    const char* reason = refused            ? " The end-to-end check refused the plan."
+                         : f.groups.empty() ? " There is nothing to tie; the source is untouched."
+                                            : "";
+    return fmt::format("**Written:** nothing.{}", reason);
+  }
+  if (f.written) {
+    std::string line =
+        fmt::format("**Written:** router rows of {}", Plural(f.TiedExperts(), "expert", "experts"));
+    if (f.proof) {
+      line += fmt::format(" ({} in {})", Plural(f.proof->rows_changed, "row", "rows"),
+                          Plural(f.proof->tensors_changed, "tensor", "tensors"));
+    }
+    return line + ", nothing else.";
+  }
+  if (f.groups.empty()) return "**Written:** nothing to write.";
+  return "**Written:** not recorded here; the plan alone changes nothing.";
+}
+
+std::string ProvenLine(const Findings& f) {
+  if (!f.proof) return "**Proven:** not measured; no copy was verified.";
+  if (!f.proof->passed) {
+    return fmt::format(
+        "**Not proven.** Verification found {}; do not use this copy.",
+        Plural(static_cast<std::int64_t>(f.proof->findings.size()), "difference", "differences"));
+  }
+  std::string line =
+      fmt::format("**Proven:** {} bytes of {} compared; {} differ", Count(f.proof->bytes_compared),
+                  Plural(f.proof->tensors, "tensor", "tensors"), Count(f.proof->bytes_changed));
+  line += f.proof->against_plan ? ", all inside planned rows."
+                                : "; the changed rows were not checked against a plan.";
+  return line;
+}
+
+std::string CostLine(const Findings& f) {
+  if (!f.check || !f.check->chosen || !f.check->chosen->kl.mean) {
+    return f.groups.empty() && f.planned ? "**Cost:** none; no weight changes."
+                                         : "**Cost:** not measured.";
+  }
+  const Estimate& kl = f.check->chosen->kl;
+  std::string line = fmt::format("**Cost:** KL(base‖new) {} nats per token", Figure(kl.mean));
+  if (kl.upper) line += fmt::format(" (95 % upper limit {})", Figure(kl.upper));
+  if (const auto noise = f.check->profile.kl.mean) {
+    line += fmt::format(", against {} that {} costs by itself", Figure(noise), UnderProfile(f));
+  }
+  if (f.check->accepted) line += *f.check->accepted ? ": accepted" : ": refused";
+  return line + ".";
+}
+
+std::string GainLine(const Findings& f) {
+  if (f.planned && f.groups.empty()) {
+    return "**Gain:** none to be had by tying; router logits in fp32 or a fixed reduction order "
+           "reduce flips without touching weights.";
+  }
+  const auto both = std::find_if(f.routing.begin(), f.routing.end(), [](const auto& routing) {
+    return routing.flips_before && routing.flips_after;
+  });
+  if (both == f.routing.end()) return "**Gain:** not measured.";
+  return fmt::format(
+      "**Gain:** under {} the share of token-layers whose selection flips goes from {} to {}: more "
+      "repeatable routing, not better output.",
+      CodeSpan(both->name), Share(both->flips_before), Share(both->flips_after));
+}
+
+}  // namespace
+
+Outcome OutcomeOf(const Findings& f) {
+  if (!f.planned) return Outcome::kNotPlanned;
+  if (!f.groups.empty()) return Outcome::kGroups;
+  if (!f.untied.empty()) return Outcome::kEquivalentNotTied;
+  const bool nobody_judged =
+      !f.layers.empty() && std::all_of(f.layers.begin(), f.layers.end(), [](const auto& layer) {
+        return layer.with_evidence && *layer.with_evidence < 2;  // one alone has no partner
+      });
+  return nobody_judged ? Outcome::kUnknown : Outcome::kNothingEquivalent;
+}
+
+std::string_view OutcomeName(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kNotPlanned:
+      return "not planned";
+    case Outcome::kUnknown:
+      return "unknown";
+    case Outcome::kNothingEquivalent:
+      return "nothing equivalent";
+    case Outcome::kEquivalentNotTied:
+      return "equivalent, not tied";
+    case Outcome::kGroups:
+      return "groups";
+  }
+  return {};
+}
+
+std::vector<std::string> VerdictLines(const Findings& findings) {
+  return {FoundLine(findings), WrittenLine(findings), ProvenLine(findings), CostLine(findings),
+          GainLine(findings)};
+}
+
+}  // namespace cacheready
