@@ -56,11 +56,10 @@ struct PairRecord {
 };
 
 // A control: an expert whose weights got Gaussian noise until its outputs lie at twice the pair
-// threshold, compared with the original on a prefix of samples[expert]. Planning judges it like one
-// side of a pair (RMS and p95 of difference / larger_norm, upper limits, against tolerance *
-// sqrt(2)
-// * nu of the expert): it must be refused. A decoy without the evidence a pair needs is not
-// counted.
+// threshold, compared with the original on a prefix of samples[expert]. Planning judges it as it
+// judges one side of a pair (RMS and p95 of difference / larger_norm, upper limits, against
+// tolerance * sqrt(2) * nu of the expert): it must be refused. A decoy without the evidence that a
+// pair needs is not counted.
 struct DecoyRecord {
   std::int32_t expert = 0;
   std::vector<float> difference, larger_norm;  // [n]: ||f - f_decoy||, max(||f||, ||f_decoy||)

@@ -1,0 +1,35 @@
+// The k boundary: which two experts it lies between, how wide the gap is, and how often serving
+// noise is expected to cross it.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "model/router.h"
+#include "tensor/matrix.h"
+
+namespace cacheready {
+
+struct Boundaries {
+  std::vector<std::int32_t> inside, outside;  // [tokens]: experts ranked k and k+1; -1: no boundary
+  std::vector<double> flip_probability;       // [tokens]: Phi(-gap / sigma); 0 without boundary
+  double sigma = 0;  // RMS deviation of these two experts' difference between profile and fp32
+};
+// The gap is of logits where logits alone rank the experts, else of ranking scores.
+Boundaries FindBoundaries(const RouterSpec& spec, const Matrix& logits,
+                          const Matrix& profile_logits);
+
+// Expected flips that tying the members removes: the sum over tokens whose boundary lies between
+// two of them.
+double ExpectedFlips(const Boundaries& boundaries, std::span<const std::int32_t> members);
+
+// Tokens whose selection differs between the passes, by what differs. `class_of` [experts].
+struct FlipCounts {
+  std::int64_t tokens = 0, flips = 0;
+  std::int64_t within = 0;  // other ids, the same number of members in every class
+};
+FlipCounts CountFlips(const Routing& a, const Routing& b, std::span<const std::int32_t> class_of);
+
+}  // namespace cacheready
