@@ -1,5 +1,6 @@
 // A described model: its shape, and its layers opened one at a time. One implementation per family
-// (families.cc). SPDX-License-Identifier: Apache-2.0
+// (families.cc).
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>
@@ -38,9 +39,9 @@ Matrix RunFeedForward(const Arithmetic& arithmetic, Role role, const FeedForward
 
 // Where the router's numbers are stored: what a plan patches.
 struct RouterTensors {
-  std::string weight;          // [experts, hidden]
-  std::string logit_bias;      // "" if the family has none
-  std::string selection_bias;  // "" if none
+  std::string weight;               // [experts, hidden]
+  std::string logit_bias = {};      // "" if the family has none
+  std::string selection_bias = {};  // "" if none
 };
 
 // The routed part of one layer, opened.
@@ -88,12 +89,12 @@ struct MoeLayerInfo {
 struct ModelInfo {
   std::string family;  // "qwen3_5_moe"
   std::int64_t layers = 0, hidden = 0, vocab = 0;
-  std::int64_t experts = 0, top_k = 0;    // of the routed layers
-  std::vector<MoeLayerInfo> moe_layers;   // of the decoder, ascending
-  std::vector<MoeLayerInfo> mtp_routers;  // stored, not run
-  std::string expert_format;              // WeightFormat name of the routed experts
-  std::string expert_layout;              // "per-expert" or "fused"
-  std::string attention;  // one phrase for people: "Gated DeltaNet 3 : 1 gated attention"
+  std::int64_t experts = 0, top_k = 0;         // of the routed layers
+  std::vector<MoeLayerInfo> moe_layers = {};   // of the decoder, ascending
+  std::vector<MoeLayerInfo> mtp_routers = {};  // stored, not run
+  std::string expert_format = {};              // WeightFormat name of the routed experts
+  std::string expert_layout = {};              // "per-expert" or "fused"
+  std::string attention = {};  // one phrase for people: "Gated DeltaNet 3 : 1 gated attention"
 };
 
 class Model {

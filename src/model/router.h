@@ -25,10 +25,10 @@ struct RouterSpec {
   bool renormalize = true;         // weights / sum of selected weights
   double renormalize_epsilon = 0;  // added to that sum
   double scaling = 1;              // routed_scaling_factor
-  std::vector<float>
-      selection_bias;  // e_score_correction_bias: for the choice only; [experts] or empty
-  std::vector<float> logit_bias;  // added to the logits; [experts] or empty
-  std::int64_t num_groups = 1;    // group-limited routing: groups of consecutive experts
+  std::vector<float> selection_bias =
+      {};  // e_score_correction_bias: for the choice only; [experts] or empty
+  std::vector<float> logit_bias = {};  // added to the logits; [experts] or empty
+  std::int64_t num_groups = 1;         // group-limited routing: groups of consecutive experts
   std::int64_t top_groups = 1;
 };
 Json ToJson(const RouterSpec& spec);

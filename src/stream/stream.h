@@ -1,5 +1,6 @@
 // The layer loop: every layer of the checkpoint is opened once, all variants of a run pass through
-// it side by side. SPDX-License-Identifier: Apache-2.0
+// it side by side.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/config_reader.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+
+namespace cacheready {
+namespace {
+
+const Json kEmptyObject = Json::object();
+
+[[noreturn]] void Refuse(const std::string& what, std::string_view key, const Json& found,
+                         const std::string& only) {
+  Fail("{}: key '{}' is {}, and only {} is implemented: another value changes the mathematics",
+       what, key, found.dump(), only);
+}
+
+}  // namespace
+
+ConfigReader::ConfigReader(const Checkpoint& checkpoint)
+    : object_(&checkpoint.text_config()),
+      what_((checkpoint.folder() / "config.json").string() +
+            (object_ == &checkpoint.config() ? "" : " (text part)")) {}
+
+bool ConfigReader::Has(std::string_view key) const { return FindMember(*object_, key) != nullptr; }
+
+std::int64_t ConfigReader::Size(std::initializer_list<std::string_view> keys) const {
+  for (const std::string_view key : keys) {
+    if (!Has(key)) continue;
+    const std::int64_t value = GetInt(*object_, key, what_);
+    if (value < 1) Fail("{}: key '{}' is {}, expected at least 1", what_, key, value);
+    return value;
+  }
+  Fail("{}: none of the keys '{}' is there", what_, fmt::join(keys, "', '"));
+}
+
+std::int64_t ConfigReader::Size(std::string_view key, std::int64_t fallback) const {
+  return Has(key) ? Size(key) : fallback;
+}
+
+std::vector<std::string> ConfigReader::Texts(std::string_view key) const {
+  std::vector<std::string> texts;
+  const Json* array = FindMember(*object_, key);
+  if (array == nullptr) return texts;
+  if (!array->is_array()) Fail("{}: key '{}' is no array", what_, key);
+  for (const Json& entry : *array) {
+    if (!entry.is_string()) Fail("{}: key '{}' holds {}, no string", what_, key, entry.dump());
+    texts.push_back(entry.get<std::string>());
+  }
+  return texts;
+}
+
+std::vector<std::int64_t> ConfigReader::Integers(std::string_view key) const {
+  std::vector<std::int64_t> integers;
+  const Json* array = FindMember(*object_, key);
+  if (array == nullptr) return integers;
+  if (!array->is_array()) Fail("{}: key '{}' is no array", what_, key);
+  for (const Json& entry : *array) {
+    if (!entry.is_number_integer()) {
+      Fail("{}: key '{}' holds {}, no whole number", what_, key, entry.dump());
+    }
+    integers.push_back(entry.get<std::int64_t>());
+  }
+  return integers;
+}
+
+ConfigReader ConfigReader::Object(std::string_view key) const {
+  const Json* object = FindMember(*object_, key);
+  if (object == nullptr) object = &kEmptyObject;
+  if (!object->is_object()) Fail("{}: key '{}' is no object", what_, key);
+  return ConfigReader(*object, fmt::format("{}, {}", what_, key));
+}
+
+void ConfigReader::RequireText(std::string_view key, std::string_view only) const {
+  const Json* found = FindMember(*object_, key);
+  if (found != nullptr && !(found->is_string() && found->get<std::string>() == only)) {
+    Refuse(what_, key, *found, fmt::format("\"{}\"", only));
+  }
+}
+
+void ConfigReader::RequireFlag(std::string_view key, bool only) const {
+  const Json* found = FindMember(*object_, key);
+  if (found != nullptr && !(found->is_boolean() && found->get<bool>() == only)) {
+    Refuse(what_, key, *found, only ? "true" : "false");
+  }
+}
+
+void ConfigReader::RequireInteger(std::string_view key, std::int64_t only) const {
+  const Json* found = FindMember(*object_, key);
+  if (found != nullptr && !(found->is_number_integer() && found->get<std::int64_t>() == only)) {
+    Refuse(what_, key, *found, fmt::format("{}", only));
+  }
+}
+
+void ConfigReader::RequireEmpty(std::string_view key) const {
+  const Json* found = FindMember(*object_, key);
+  if (found != nullptr && !(found->is_structured() && found->empty())) {
+    Refuse(what_, key, *found, "an empty value");
+  }
+}
+
+bool TiesWordEmbeddings(const Checkpoint& checkpoint) {
+  const ConfigReader whole(checkpoint.config(), (checkpoint.folder() / "config.json").string());
+  const ConfigReader text(checkpoint);
+  return whole.Flag("tie_word_embeddings", text.Flag("tie_word_embeddings", false));
+}
+
+std::vector<std::string> LayerTypes(const ConfigReader& config, std::int64_t layers,
+                                    std::initializer_list<std::string_view> known,
+                                    std::string (*fallback)(const ConfigReader& config,
+                                                            std::int64_t layer)) {
+  std::vector<std::string> types = config.Texts("layer_types");
+  if (types.empty()) {
+    for (std::int64_t layer = 0; layer < layers; ++layer) types.push_back(fallback(config, layer));
+  }
+  if (static_cast<std::int64_t>(types.size()) != layers) {
+    Fail("{}: key 'layer_types' has {} entries for {} layers", config.what(), types.size(), layers);
+  }
+  for (const std::string& type : types) {
+    if (std::find(known.begin(), known.end(), type) == known.end()) {
+      Fail("{}: key 'layer_types' holds '{}', expected one of '{}'", config.what(), type,
+           fmt::join(known, "', '"));
+    }
+  }
+  return types;
+}
+
+}  // namespace cacheready

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/config_reader.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "model/rotary.h"
+
+namespace cacheready {
+namespace {
+
+using ::testing::HasSubstr;
+
+const ConfigReader Reader(const Json& json) { return ConfigReader(json, "config.json"); }
+
+template <typename Body>
+std::string MessageOf(Body body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(ConfigReader, SizesAreFoundUnderAnyOfTheirNames) {
+  const Json json = {{"num_local_experts", 8}};
+  EXPECT_EQ(Reader(json).Size({"num_experts", "num_local_experts"}), 8);
+  EXPECT_THAT(MessageOf([&] {
+                Reader(json).Size({"n_routed_experts", "experts"});
+              }),
+              HasSubstr("'n_routed_experts', 'experts'"));
+}
+
+TEST(ConfigReader, SizesBelowOneAreRefused) {
+  const Json json = {{"hidden_size", 0}, {"heads", -4}};
+  EXPECT_THROW(Reader(json).Size("hidden_size"), Error);
+  EXPECT_THROW(Reader(json).Size("heads", 4), Error);
+  EXPECT_EQ(Reader(json).Size("absent", 4), 4);
+}
+
+TEST(ConfigReader, OtherMathematicsIsRefusedByKeyAndValue) {
+  const Json json = {{"hidden_act", "gelu"},
+                     {"attention_bias", true},
+                     {"decoder_sparse_step", 2},
+                     {"mlp_only_layers", {1, 2}}};
+  const ConfigReader config = Reader(json);
+  EXPECT_THAT(MessageOf([&] { config.RequireText("hidden_act", "silu"); }),
+              HasSubstr("config.json: key 'hidden_act' is \"gelu\", and only \"silu\""));
+  EXPECT_THAT(MessageOf([&] { config.RequireFlag("attention_bias", false); }),
+              HasSubstr("'attention_bias' is true"));
+  EXPECT_THAT(MessageOf([&] { config.RequireInteger("decoder_sparse_step", 1); }),
+              HasSubstr("'decoder_sparse_step' is 2"));
+  EXPECT_THAT(MessageOf([&] { config.RequireEmpty("mlp_only_layers"); }),
+              HasSubstr("'mlp_only_layers' is [1,2]"));
+}
+
+TEST(ConfigReader, AbsentNullAndEqualValuesAreAccepted) {
+  const Json json = {{"hidden_act", "silu"}, {"attention_bias", nullptr}, {"list", Json::array()}};
+  const ConfigReader config = Reader(json);
+  config.RequireText("hidden_act", "silu");
+  config.RequireFlag("attention_bias", false);
+  config.RequireInteger("absent", 1);
+  config.RequireEmpty("list");
+}
+
+TEST(ConfigReader, LayerTypesMustBeKnownAndCoverAllLayers) {
+  const auto fallback = [](const ConfigReader&, std::int64_t layer) {
+    return std::string(layer % 2 == 0 ? "a" : "b");
+  };
+  const Json none = Json::object();
+  EXPECT_THAT(LayerTypes(Reader(none), 3, {"a", "b"}, fallback),
+              ::testing::ElementsAre("a", "b", "a"));
+  const Json given = {{"layer_types", {"b", "b"}}};
+  EXPECT_THAT(LayerTypes(Reader(given), 2, {"a", "b"}, fallback), ::testing::ElementsAre("b", "b"));
+  EXPECT_THROW(LayerTypes(Reader(given), 3, {"a", "b"}, fallback), Error);
+  EXPECT_THAT(MessageOf([&] { LayerTypes(Reader(given), 2, {"a"}, fallback); }),
+              HasSubstr("holds 'b'"));
+}
+
+TEST(ReadRotary, TheFactorInsideRopeParametersWins) {
+  const Json json = {{"partial_rotary_factor", 0.25},
+                     {"rope_parameters", {{"rope_theta", 100.0}, {"partial_rotary_factor", 0.5}}}};
+  const Rotary rotary = ReadRotary(Reader(json), 8, {});
+  EXPECT_EQ(rotary.rotary_dim, 4);
+  ASSERT_EQ(rotary.inv_freq.size(), 2u);
+  EXPECT_EQ(rotary.inv_freq[0], 1.0);
+  EXPECT_FLOAT_EQ(static_cast<float>(rotary.inv_freq[1]), 0.1f);
+}
+
+TEST(ReadRotary, FlatKeysAndTheFamilysDefaultsAreRead) {
+  const Json json = {{"rope_theta", 16.0}};
+  const Rotary rotary = ReadRotary(Reader(json), 8, {.theta = 5, .partial = 1});
+  EXPECT_EQ(rotary.rotary_dim, 8);
+  EXPECT_FLOAT_EQ(static_cast<float>(rotary.inv_freq[1]), 0.5f);
+}
+
+TEST(ReadRotary, ScaledPositionsAreRefused) {
+  const Json yarn = {{"rope_parameters", {{"rope_type", "yarn"}, {"factor", 4.0}}}};
+  EXPECT_THAT(MessageOf([&] { ReadRotary(Reader(yarn), 8, {}); }),
+              HasSubstr("rope_parameters: key 'rope_type' is \"yarn\""));
+  const Json old_yarn = {{"rope_scaling", {{"type", "yarn"}}}};
+  EXPECT_THROW(ReadRotary(Reader(old_yarn), 8, {}), Error);
+}
+
+TEST(ReadRotary, AnOddNumberOfRotatedColumnsIsRefused) {
+  const Json json = {{"partial_rotary_factor", 0.375}};
+  EXPECT_THROW(ReadRotary(Reader(json), 8, {}), Error);
+}
+
+}  // namespace
+}  // namespace cacheready

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/decoder_model.h"
+
+#include <utility>
+
+#include "base/error.h"
+#include "compute/sequence_ops.h"
+
+namespace cacheready {
+namespace {
+
+class OpenedLayer final : public Layer {
+ public:
+  explicit OpenedLayer(DecoderLayer layer) : layer_(std::move(layer)) {
+    CR_CHECK(layer_.moe.has_value() != layer_.dense.has_value(), "one feed-forward part a layer");
+  }
+
+  void AddMixer(const Arithmetic& arithmetic, DocumentBounds documents,
+                Matrix& hidden) const override {
+    const Matrix x = RunNorm(arithmetic, layer_.mixer_norm, hidden);
+    AddResidual(arithmetic, layer_.mixer->Run(arithmetic, x, documents), hidden);
+  }
+  Matrix FfnInput(const Arithmetic& arithmetic, const Matrix& hidden) const override {
+    return RunNorm(arithmetic, layer_.ffn_norm, hidden);
+  }
+  const MoeBlock* moe() const override { return layer_.moe ? &*layer_.moe : nullptr; }
+  Matrix RunDense(const Arithmetic& arithmetic, const Matrix& x) const override {
+    CR_CHECK(layer_.dense.has_value(), "RunDense of a routed layer");
+    return RunFeedForward(arithmetic, Role::kDenseFfn, *layer_.dense, x);
+  }
+  void AddFfn(const Arithmetic& arithmetic, const Matrix& y, Matrix& hidden) const override {
+    AddResidual(arithmetic, y, hidden);
+  }
+
+ private:
+  static void AddResidual(const Arithmetic& arithmetic, const Matrix& y, Matrix& hidden) {
+    AddInto(hidden, y);
+    Round(arithmetic, RoundingPoint::kResidual, hidden.values());
+  }
+
+  DecoderLayer layer_;
+};
+
+class DecoderModel final : public Model {
+ public:
+  DecoderModel(const Checkpoint& checkpoint, DecoderSpec spec)
+      : weights_(checkpoint, WeightReader::Mode::kRead), spec_(std::move(spec)) {
+    const ModelInfo& info = spec_.info;
+    embedding_ = weights_.Open(spec_.embedding, info.vocab, info.hidden);
+    if (spec_.head != spec_.embedding) {
+      head_ = weights_.Open(spec_.head, info.vocab, info.hidden);
+    }
+    CheckLayers(checkpoint);
+  }
+
+  const ModelInfo& info() const override { return spec_.info; }
+
+  Matrix Embed(const Arithmetic& arithmetic, std::span<const std::int32_t> ids) const override {
+    Matrix hidden(static_cast<std::int64_t>(ids.size()), spec_.info.hidden);
+    for (std::size_t t = 0; t < ids.size(); ++t) {
+      if (ids[t] < 0 || ids[t] >= spec_.info.vocab) {
+        Fail("token {} of the batch has id {}, and the model's vocabulary ends at {}", t, ids[t],
+             spec_.info.vocab - 1);
+      }
+      embedding_->DecodeRows(ids[t], 1, hidden.row(static_cast<std::int64_t>(t)).data());
+    }
+    Round(arithmetic, RoundingPoint::kEmbedding, hidden.values());
+    return hidden;
+  }
+
+  std::unique_ptr<Layer> OpenLayer(std::int64_t layer) const override {
+    CR_CHECK(layer >= 0 && layer < spec_.info.layers, "layer {} of {}", layer, spec_.info.layers);
+    return std::make_unique<OpenedLayer>(spec_.open_layer(weights_, layer));
+  }
+
+  Matrix FinalNorm(const Arithmetic& arithmetic, const Matrix& hidden) const override {
+    return RunNorm(arithmetic, OpenFinalNorm(weights_), hidden);
+  }
+
+  const EncodedMatrix& head() const override { return head_ ? *head_ : *embedding_; }
+
+ private:
+  Norm OpenFinalNorm(const WeightReader& weights) const {
+    return OpenNorm(weights, spec_.final_norm, spec_.info.hidden, spec_.norm_eps,
+                    spec_.norm_offset);
+  }
+
+  void CheckLayers(const Checkpoint& checkpoint) {
+    const WeightReader headers(checkpoint, WeightReader::Mode::kCheck);
+    OpenFinalNorm(headers);
+    ModelInfo& info = spec_.info;
+    for (std::int64_t n = 0; n < info.layers; ++n) {
+      const DecoderLayer layer = spec_.open_layer(headers, n);
+      if (!layer.moe) continue;
+      if (info.moe_layers.empty()) {
+        info.expert_format = std::string(layer.moe->experts.front().gate->format());
+        info.expert_layout = layer.expert_layout;
+      }
+      info.moe_layers.push_back({.layer = n, .tensors = layer.moe->tensors});
+    }
+    if (info.moe_layers.empty()) {
+      Fail("{}: no layer of this model routes tokens to experts", checkpoint.folder().string());
+    }
+  }
+
+  WeightReader weights_;
+  DecoderSpec spec_;
+  EncodedMatrixPtr embedding_;
+  EncodedMatrixPtr head_;  // null: tied to the embedding
+};
+
+}  // namespace
+
+std::unique_ptr<Model> MakeDecoderModel(const Checkpoint& checkpoint, DecoderSpec spec) {
+  return std::make_unique<DecoderModel>(checkpoint, std::move(spec));
+}
+
+}  // namespace cacheready

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/weight_reader.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "model/config_reader.h"
+
+namespace cacheready {
+
+WeightReader::WeightReader(const Checkpoint& checkpoint, Mode mode)
+    : checkpoint_(&checkpoint),
+      mode_(mode),
+      find_([&checkpoint](std::string_view name) { return checkpoint.FindTensor(name); }) {
+  const ConfigReader root(checkpoint.config(), (checkpoint.folder() / "config.json").string());
+  const ConfigReader text(checkpoint);
+  const ConfigReader quantization =
+      (root.Has("quantization_config") ? root : text).Object("quantization_config");
+  quant_method_ = quantization.Text("quant_method", "");
+  const std::vector<std::int64_t> block = quantization.Integers("weight_block_size");
+  if (block.empty()) return;
+  if (block.size() != 2 || block[0] < 1 || block[1] < 1) {
+    Fail("{}: key 'weight_block_size' is no pair of positive numbers", quantization.what());
+  }
+  fp8_block_ = {block[0], block[1]};
+}
+
+FormatRequest WeightReader::Request(const std::string& module, std::int64_t rows,
+                                    std::int64_t cols) const {
+  return {.module = module,
+          .rows = rows,
+          .cols = cols,
+          .fp8_block = fp8_block_,
+          .quant_method = quant_method_};
+}
+
+EncodedMatrixPtr WeightReader::Open(const std::string& module, std::int64_t rows,
+                                    std::int64_t cols) const {
+  return OpenWeight(Request(module, rows, cols), find_);
+}
+
+EncodedMatrixPtr WeightReader::OpenRouter(const std::string& module, std::int64_t experts,
+                                          std::int64_t hidden) const {
+  const FormatRequest request = Request(module, experts, hidden);
+  const WeightFormat* format = FindWeightFormat(request, find_);
+  if (format != nullptr && format->quantized) {
+    Fail(
+        "{}: the router '{}' is stored as {}: a quantized row cannot be rewritten alone, because "
+        "its scales are shared or its codes packed; use a checkpoint whose gates are BF16, F16 or "
+        "F32",
+        checkpoint_->folder().string(), module, format->name);
+  }
+  return OpenWeight(request, find_);
+}
+
+std::vector<float> WeightReader::Values(const std::string& tensor,
+                                        std::initializer_list<std::int64_t> shape) const {
+  const TensorView* view = checkpoint_->FindTensor(tensor);
+  if (view == nullptr) {
+    Fail("{}: tensor '{}' is missing, expected shape {}", checkpoint_->folder().string(), tensor,
+         ShapeText({shape.begin(), shape.size()}));
+  }
+  if (!std::equal(shape.begin(), shape.end(), view->shape.begin(), view->shape.end())) {
+    Fail("{}: tensor '{}' has shape {}, expected {}", view->file, tensor, ShapeText(view->shape),
+         ShapeText({shape.begin(), shape.size()}));
+  }
+  if (view->dtype != Dtype::kF32 && view->dtype != Dtype::kBF16 && view->dtype != Dtype::kF16) {
+    Fail("{}: tensor '{}' has dtype {}, expected F32, BF16 or F16", view->file, tensor,
+         DtypeName(view->dtype));
+  }
+  if (mode_ == Mode::kCheck) {
+    return std::vector<float>(static_cast<std::size_t>(view->NumElements()));
+  }
+  return ReadFloats(*view);
+}
+
+std::string FindPrefix(const Checkpoint& checkpoint,
+                       std::initializer_list<std::string_view> prefixes, std::string_view tensor) {
+  for (const std::string_view prefix : prefixes) {
+    std::string name = std::string(prefix) + std::string(tensor);
+    if (checkpoint.FindTensor(name) != nullptr) return std::string(prefix);
+  }
+  Fail("{}: no tensor '{}' below any of the prefixes '{}'", checkpoint.folder().string(), tensor,
+       fmt::join(prefixes, "', '"));
+}
+
+}  // namespace cacheready
