@@ -55,6 +55,12 @@ void RouteTokens(const MoeBlock& moe, std::int64_t layer, const Variant& variant
     Fail("layer {}: {} expert ids are given for {} tokens that select {} experts each", layer,
          forced->second.size(), activations.x.rows(), spec.top_k);
   }
+  for (const std::int32_t id : forced->second) {
+    if (id < 0 || id >= spec.experts) {
+      Fail("layer {}: expert id {} is given, and the layer has {} experts", layer, id,
+           spec.experts);
+    }
+  }
   activations.routing.ids = forced->second;
   activations.routing.weights =
       WeightsOfSelection(spec, activations.logits, forced->second, variant.arithmetic);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <filesystem>
+#include <string>
 
 #include "checkpoint/checkpoint.h"
 #include "model/model.h"
@@ -39,8 +41,8 @@ TEST(Qwen35MoeGolden, TextOnlyCheckpointAgreesWithTransformers) {
 }
 
 TEST(Qwen35MoeGolden, FusedTwinOfReferenceFp8AgreesWithTransformers) {
-  const std::filesystem::path twin =
-      std::filesystem::temp_directory_path() / "cacheready-golden-fused-twin";
+  const std::filesystem::path twin = std::filesystem::temp_directory_path() /
+                                     ("cacheready-golden-fused-twin-" + std::to_string(getpid()));
   std::filesystem::remove_all(twin);
   WriteFusedTwin(Checkpoint::Open(kSource / "models/reference-fp8"), {.dtype = Dtype::kF32}, twin);
   const Checkpoint opened = Checkpoint::Open(twin);
