@@ -19,7 +19,7 @@ std::string MeaningSection() {
 )";
 }
 
-std::string ReproductionSection(const Findings& f) {
+std::string ReproductionSection(const ReportFindings& f) {
   MarkdownTable table({"", ""});
   const auto add = [&](const char* name, const std::string& value) {
     table.AddRow({name, value.empty() ? std::string("not recorded") : CodeSpan(value)});
@@ -40,7 +40,7 @@ std::string ReproductionSection(const Findings& f) {
          "The same source, text, options and numerics class give the same plan, byte for byte.\n\n";
 }
 
-std::string LimitSection(const Findings& f) {
+std::string LimitSection(const ReportFindings& f) {
   std::string text = "## Limits\n\n";
   if (f.text.domains.empty()) {
     text += "- Domains of the calibration text: not recorded.\n";

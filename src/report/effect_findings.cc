@@ -3,17 +3,19 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "report/json_reader.h"
 
 namespace cacheready {
 namespace {
 
-Estimate ReadEstimate(const JsonReader& json) {
+ReportedEstimate ReadEstimate(const JsonReader& json) {
   return {json.Double("mean"), json.Double("low"), json.Double("high"), json.Double("upper")};
 }
 
-VariantFindings ReadVariant(const JsonReader& json) {
-  VariantFindings variant;
+ReportedVariant ReadVariant(const JsonReader& json) {
+  ReportedVariant variant;
   variant.name = json.String("name");
   variant.groups = json.CountOf("groups");
   variant.kl = ReadEstimate(json.Object("kl"));
@@ -33,10 +35,10 @@ std::string Place(const JsonReader& finding) {
 
 }  // namespace
 
-std::optional<CheckFindings> ReadCheck(const Json& json) {
+std::optional<ReportedCheck> ReadCheck(const Json& json) {
   const JsonReader check(&json, "check.json");
   if (!check) return std::nullopt;
-  CheckFindings findings;
+  ReportedCheck findings;
   findings.accepted = check.Bool("accepted");
   findings.limit = check.Double("limit");
   findings.tokens = check.Int("tokens");
@@ -49,10 +51,10 @@ std::optional<CheckFindings> ReadCheck(const Json& json) {
   return findings;
 }
 
-std::optional<ProofFindings> ReadProof(const Json& json) {
+std::optional<ReportedProof> ReadProof(const Json& json) {
   const JsonReader verification(&json, "verification.json");
   if (!verification) return std::nullopt;
-  ProofFindings proof;
+  ReportedProof proof;
   const auto number = [&](std::string_view key) { return verification.Int(key).value_or(0); };
   proof.passed = verification.Bool("passed").value_or(false);
   proof.against_plan = verification.Bool("checked_against_plan").value_or(false);
@@ -65,6 +67,9 @@ std::optional<ProofFindings> ReadProof(const Json& json) {
   for (const JsonReader& finding : verification.Array("findings")) {
     proof.findings.emplace_back(Place(finding), finding.String("message"));
   }
+  proof.findings_total =
+      std::max(number("findings_total"), static_cast<std::int64_t>(proof.findings.size()));
+  proof.left_out = verification.Strings("left_out");
   for (const JsonReader& file : verification.Array("files")) {
     if (file.Int("changed_bytes").value_or(0) == 0) continue;
     proof.changed_files.push_back(
@@ -73,7 +78,7 @@ std::optional<ProofFindings> ReadProof(const Json& json) {
   return proof;
 }
 
-void ReadEvaluation(const Json& json, Findings* f) {
+void ReadEvaluation(const Json& json, ReportFindings* f) {
   const JsonReader evaluation(&json, "eval.json");
   for (const JsonReader& variant : evaluation.Array("variants")) {
     f->evaluated.push_back(ReadVariant(variant));
@@ -82,11 +87,11 @@ void ReadEvaluation(const Json& json, Findings* f) {
   if (!verdict.empty()) f->quality_verdict = verdict;
 }
 
-void ReadStability(const Json& json, Findings* f) {
+void ReadStability(const Json& json, ReportFindings* f) {
   const JsonReader stability(&json, "stability.json");
   for (const JsonReader& profile : stability.Array("profiles")) {
     const JsonReader before = profile.Object("before"), after = profile.Object("after");
-    RoutingFindings routing;
+    ReportedRouting routing;
     routing.name = profile.String("name");
     routing.flips_before = before.Double("flips");
     routing.flips_after = after.Double("flips");

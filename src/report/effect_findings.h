@@ -8,9 +8,9 @@
 
 namespace cacheready {
 
-std::optional<CheckFindings> ReadCheck(const Json& check);
-std::optional<ProofFindings> ReadProof(const Json& verification);
-void ReadEvaluation(const Json& evaluation, Findings* findings);
-void ReadStability(const Json& stability, Findings* findings);
+std::optional<ReportedCheck> ReadCheck(const Json& check);
+std::optional<ReportedProof> ReadProof(const Json& verification);
+void ReadEvaluation(const Json& evaluation, ReportFindings* findings);
+void ReadStability(const Json& stability, ReportFindings* findings);
 
 }  // namespace cacheready

@@ -15,7 +15,7 @@ std::string NotMeasured(const char* title) {
   return Section(title, std::string(kNotMeasured) + "\n\n");
 }
 
-std::string IntervalText(const Estimate& estimate) {
+std::string IntervalText(const ReportedEstimate& estimate) {
   if (!estimate.low || !estimate.high) return "–";
   return fmt::format("{} … {}", Figure(estimate.low), Figure(estimate.high));
 }
@@ -25,14 +25,14 @@ std::string VerdictWord(const std::optional<bool>& accepted) {
   return *accepted ? "accepted" : "refused";
 }
 
-void AddCheckRow(const std::string& name, const VariantFindings& variant, MarkdownTable* table) {
+void AddCheckRow(const std::string& name, const ReportedVariant& variant, MarkdownTable* table) {
   table->AddRow({name, Count(variant.groups), Figure(variant.kl.mean), IntervalText(variant.kl),
                  Figure(variant.kl.upper), Share(variant.flips), VerdictWord(variant.accepted)});
 }
 
 }  // namespace
 
-std::string CheckSection(const Findings& f) {
+std::string CheckSection(const ReportFindings& f) {
   const char* title = "End-to-end check";
   if (!f.check) return NotMeasured(title);
   MarkdownTable table({"run", "groups", "KL(base‖run), nats per token", "95 % interval",
@@ -40,7 +40,7 @@ std::string CheckSection(const Findings& f) {
   AddCheckRow(fmt::format("original under {}",
                           f.profile.empty() ? std::string("its profile") : CodeSpan(f.profile)),
               f.check->profile, &table);
-  for (const VariantFindings& prefix : f.check->prefixes) {
+  for (const ReportedVariant& prefix : f.check->prefixes) {
     AddCheckRow(EscapeMarkdown(prefix.name), prefix, &table);
   }
   if (f.check->chosen) AddCheckRow("**chosen**", *f.check->chosen, &table);
@@ -57,12 +57,12 @@ std::string CheckSection(const Findings& f) {
   return Section(title, text + "\n\n");
 }
 
-std::string QualitySection(const Findings& f) {
+std::string QualitySection(const ReportFindings& f) {
   const char* title = "Quality on held-out text";
   if (f.evaluated.empty()) return NotMeasured(title);
   MarkdownTable table({"run", "KL(base‖run)", "95 % interval", "NLL difference", "95 % interval",
                        "same top token"});
-  for (const VariantFindings& variant : f.evaluated) {
+  for (const ReportedVariant& variant : f.evaluated) {
     table.AddRow({EscapeMarkdown(variant.name), Figure(variant.kl.mean), IntervalText(variant.kl),
                   Figure(variant.nll_difference.mean), IntervalText(variant.nll_difference),
                   Share(variant.same_top)});
@@ -74,12 +74,12 @@ std::string QualitySection(const Findings& f) {
   return Section(title, text);
 }
 
-std::string RoutingSection(const Findings& f) {
+std::string RoutingSection(const ReportFindings& f) {
   const char* title = "Routing";
   if (f.routing.empty()) return NotMeasured(title);
   MarkdownTable table({"served as", "flips before", "of these within a group", "across",
                        "singleton", "flips after"});
-  for (const RoutingFindings& routing : f.routing) {
+  for (const ReportedRouting& routing : f.routing) {
     table.AddRow({CodeSpan(routing.name), Share(routing.flips_before), Share(routing.within),
                   Share(routing.across), Share(routing.singleton), Share(routing.flips_after)});
   }
@@ -88,10 +88,10 @@ std::string RoutingSection(const Findings& f) {
                             "two runs compared.\n\n");
 }
 
-std::string ProofSection(const Findings& f) {
+std::string ProofSection(const ReportFindings& f) {
   const char* title = "Proof from the bytes";
   if (!f.proof) return NotMeasured(title);
-  const ProofFindings& proof = *f.proof;
+  const ReportedProof& proof = *f.proof;
   MarkdownTable numbers({"", ""});
   numbers.AddRow({"verdict", proof.passed ? "passed" : "**failed**"});
   numbers.AddRow({"changed rows checked against the plan", proof.against_plan ? "yes" : "no"});
@@ -111,10 +111,15 @@ std::string ProofSection(const Findings& f) {
   }
   if (!proof.changed_files.empty()) {
     MarkdownTable files({"changed file", "SHA-256 before", "SHA-256 after"});
-    for (const ProofFindings::File& file : proof.changed_files) {
+    for (const ReportedProof::File& file : proof.changed_files) {
       files.AddRow({CodeSpan(file.path), CodeSpan(file.sha256_source), CodeSpan(file.sha256_out)});
     }
     text += files.Text();
+  }
+  if (!proof.left_out.empty()) {
+    text += "Files of the source that were left out:";
+    for (const std::string& path : proof.left_out) text += ' ' + CodeSpan(path);
+    text += "\n\n";
   }
   return Section(title, text);
 }

@@ -1,68 +1,94 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "report/findings.h"
 
+#include <set>
+
 #include "report/effect_findings.h"
 #include "report/json_reader.h"
 
 namespace cacheready {
 namespace {
 
-LayerFindings ReadLayer(const JsonReader& json) {
-  LayerFindings layer;
+ReportedSpread ReadSpread(const JsonReader& json) {
+  return {json.Double("min"), json.Double("median"), json.Double("max")};
+}
+
+ReportedLayer ReadLayer(const JsonReader& json) {
+  const JsonReader experts = json.Object("experts"), pairs = json.Object("pairs");
+  const JsonReader groups = json.Object("groups"), flips = json.Object("flips");
+  ReportedLayer layer;
   layer.layer = json.Int("layer").value_or(-1);
-  layer.experts = json.Int("experts");
-  layer.with_evidence = json.Int("experts_with_evidence");
-  layer.nearest_distance = json.Double("nearest_distance");
-  layer.threshold = json.Double("threshold");
-  layer.candidates = json.Int("candidate_pairs");
-  layer.confirmed = json.Int("equivalent_pairs");
-  layer.lost = json.CountOf("lost_pairs");
-  layer.groups = json.CountOf("groups");
-  layer.tied_experts = json.Int("tied_experts");
-  layer.budget_used = json.Double("budget_used");
+  layer.experts = experts.Int("all");
+  layer.with_evidence = experts.Int("with_evidence");
+  layer.nearest_distance = ReadSpread(json.Object("nearest_distance"));
+  layer.threshold = ReadSpread(json.Object("threshold"));
+  layer.candidates = pairs.Int("candidates");
+  layer.confirmed = pairs.Int("confirmed");
+  layer.lost = pairs.Int("lost_at_confirmation");
+  layer.groups_equivalent = groups.Int("equivalent");
+  layer.groups_tied = groups.Int("tied");
+  layer.coverage = groups.Double("tied_coverage");
+  layer.budget_used = json.Object("budget").Double("share_used");
+  layer.flips_profile = flips.Double("profile");
+  layer.flips_removed = flips.Double("forecast_removed");
+  layer.starved = json.Object("load").CountOf("starved");
   return layer;
 }
 
-GroupFindings ReadGroup(const JsonReader& json) {
+// Domains in which some pair of the group was not tested, ascending.
+std::vector<std::string> UntestedDomains(const JsonReader& numbers) {
+  std::set<std::string> domains;
+  for (const JsonReader& pair : numbers.Array("pairs")) {
+    for (const std::string& domain : pair.Strings("untested_domains")) domains.insert(domain);
+  }
+  return {domains.begin(), domains.end()};
+}
+
+ReportedGroup ReadGroup(const JsonReader& json) {
   const JsonReader numbers = json.Object("numbers");
-  GroupFindings group;
+  const JsonReader alone = numbers.Object("alone"), flips = numbers.Object("flips");
+  ReportedGroup group;
   group.layer = json.Int("layer").value_or(-1);
   group.members = json.Experts("members");
   group.rule = json.String("rule");
-  group.ratio = numbers.Double("ratio");
-  group.tokens_changed = numbers.Double("tokens_changed");
-  group.gate_mass = numbers.Double("gate_mass_moved");
-  group.output_change = numbers.Double("output_change");
-  group.flips = numbers.Double("addressable_flips");
-  group.untested_domains = numbers.Strings("untested_domains");
+  group.ratio = numbers.Double("diameter");
+  group.tokens_changed = alone.Double("class_counts_changed");
+  group.gate_mass = alone.Double("gate_mass_moved");
+  group.output_change = alone.Double("rms_change");
+  group.flips_addressable = flips.Double("addressable");
+  group.flips_removed = flips.Double("forecast_removed");
+  group.untested_domains = UntestedDomains(numbers);
   return group;
 }
 
-UntiedFindings ReadUntied(const JsonReader& json) {
-  return {json.Int("layer").value_or(-1), json.Experts("members"), json.Double("gate_mass_moved"),
-          json.String("reason")};
+ReportedUntied ReadUntied(const JsonReader& json) {
+  return {json.Int("layer").value_or(-1), json.Experts("members"), json.Double("diameter"),
+          json.Object("alone").Double("gate_mass_moved"), json.String("reason")};
 }
 
-std::optional<ControlGroups> ReadControlGroups(const JsonReader& json) {
+std::optional<ReportedGrouping> ReadGrouping(const JsonReader& json) {
   if (!json) return std::nullopt;
-  return ControlGroups{json.CountOf("groups"), json.Double("coverage")};
+  return ReportedGrouping{json.Int("layers"), json.Int("groups"), json.Double("coverage")};
 }
 
-ControlFindings ReadControls(const JsonReader& json) {
-  ControlFindings controls;
-  const JsonReader decoys = json.Object("decoys");
-  controls.decoys = decoys.Int("tested");
-  controls.decoys_refused = decoys.Int("refused");
-  controls.split_half_agreement = json.Object("split_half").Double("agreement");
-  controls.permuted = ReadControlGroups(json.Object("permuted"));
+ReportedControls ReadControls(const JsonReader& json) {
+  const JsonReader decoys = json.Object("decoys"), halves = json.Object("split_half");
   const JsonReader correlation = json.Object("router_correlation");
-  controls.correlation_real = ReadControlGroups(correlation.Object("real_logits"));
-  controls.correlation_noise = ReadControlGroups(correlation.Object("gaussian_noise"));
+  ReportedControls controls;
+  controls.method = json.String("method");
+  controls.decoys = decoys.Int("measured");
+  controls.decoys_refused = decoys.Int("refused");
+  controls.decoys_without_evidence = decoys.Int("without_evidence");
+  controls.split_half_layers = halves.Int("layers_with_groups");
+  controls.split_half_agreement = halves.Double("pair_agreement");
+  controls.correlation_real = ReadGrouping(correlation.Object("real_logits"));
+  controls.correlation_permuted = ReadGrouping(correlation.Object("permuted_tokens"));
+  controls.correlation_noise = ReadGrouping(correlation.Object("gaussian_noise"));
   return controls;
 }
 
-TextFindings ReadText(const JsonReader& json) {
-  TextFindings text;
+ReportedText ReadText(const JsonReader& json) {
+  ReportedText text;
   text.tokens = json.Int("tokens");
   text.documents = json.Int("documents");
   text.longest_context = json.Int("longest_context");
@@ -72,7 +98,7 @@ TextFindings ReadText(const JsonReader& json) {
   return text;
 }
 
-void ReadPlanFindings(const Json& json, Findings* f) {
+void ReadPlanFindings(const Json& json, ReportFindings* f) {
   const JsonReader plan(&json, "plan.json");
   if (!plan) return;
   f->planned = true;
@@ -89,10 +115,11 @@ void ReadPlanFindings(const Json& json, Findings* f) {
   for (const JsonReader& untied : plan.Array("untied")) f->untied.push_back(ReadUntied(untied));
   f->controls = ReadControls(plan.Object("controls"));
   f->text = ReadText(plan.Object("text"));
+  f->seed = plan.Object("controls").Int("seed");
 }
 
 // What a scan without a plan still says.
-void ReadScanFindings(const Json& json, Findings* f) {
+void ReadScanFindings(const Json& json, ReportFindings* f) {
   const JsonReader scan(&json, "scan.json");
   if (!scan || f->planned) return;
   f->tool_version = scan.String("tool_version");
@@ -103,37 +130,37 @@ void ReadScanFindings(const Json& json, Findings* f) {
   f->layout_sha256 = scan.String("layout_sha256");
 }
 
-void ReadRunFindings(const Json& json, Findings* f) {
+void ReadRunFindings(const Json& json, ReportFindings* f) {
   const JsonReader run(&json, "run.json");
   f->command = run.String("command");
   f->source = run.String("source");
   f->output = run.String("output");
-  f->seed = run.Int("seed");
+  if (const auto seed = run.Int("seed")) f->seed = seed;
   f->written = run.Bool("written");
 }
 
 }  // namespace
 
-std::int64_t Findings::TiedExperts() const {
+std::int64_t ReportFindings::TiedExperts() const {
   std::int64_t experts = 0;
-  for (const GroupFindings& group : groups) {
+  for (const ReportedGroup& group : groups) {
     experts += static_cast<std::int64_t>(group.members.size());
   }
   return experts;
 }
 
-std::optional<std::int64_t> Findings::Experts() const {
+std::optional<std::int64_t> ReportFindings::Experts() const {
   if (layers.empty()) return std::nullopt;
   std::int64_t experts = 0;
-  for (const LayerFindings& layer : layers) {
+  for (const ReportedLayer& layer : layers) {
     if (!layer.experts) return std::nullopt;
     experts += *layer.experts;
   }
   return experts;
 }
 
-Findings ReadFindings(const ReportInputs& inputs) {
-  Findings findings;
+ReportFindings ReadFindings(const ReportInputs& inputs) {
+  ReportFindings findings;
   ReadPlanFindings(inputs.plan, &findings);
   ReadScanFindings(inputs.scan, &findings);
   ReadRunFindings(inputs.run, &findings);

@@ -8,7 +8,7 @@
 namespace cacheready {
 
 std::string MarkdownReport(const ReportInputs& inputs) {
-  const Findings findings = ReadFindings(inputs);
+  const ReportFindings findings = ReadFindings(inputs);
   std::string text;
   // The verdict comes before any title: the first five lines decide.
   int number = 0;

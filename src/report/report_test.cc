@@ -38,16 +38,27 @@ Json EmptyPlan() {
              "domains": [{"domain": "law", "tokens": 9000}, {"domain": "c|o*de", "tokens": 7384}]},
     "groups": [], "untied": [],
     "layers": [
-      {"layer": 0, "experts": 32, "experts_with_evidence": 32, "nearest_distance": 1.06,
-       "threshold": 0.24, "candidate_pairs": 0, "equivalent_pairs": 0, "lost_pairs": [],
-       "groups": 0, "tied_experts": 0, "budget_used": 0.0},
-      {"layer": 1, "experts": 32, "experts_with_evidence": 30, "nearest_distance": 1.2,
-       "threshold": 0.2, "candidate_pairs": 1, "equivalent_pairs": 0, "lost_pairs": [[3, 4]],
-       "groups": 0, "tied_experts": 0, "budget_used": 0.0}],
-    "controls": {"decoys": {"tested": 6, "refused": 6}, "split_half": {"agreement": 1.0},
-      "permuted": {"groups": 0, "coverage": 0.0},
-      "router_correlation": {"real_logits": {"groups": 9, "coverage": 0.44},
-                             "gaussian_noise": {"groups": 10, "coverage": 0.45}}}})",
+      {"layer": 0, "experts": {"all": 32, "with_evidence": 32},
+       "pairs": {"candidates": 0, "confirmed": 0, "lost_at_confirmation": 0},
+       "groups": {"equivalent": 0, "tied": 0, "tied_coverage": 0.0},
+       "nearest_distance": {"min": 1.06, "median": 1.1, "max": 1.25},
+       "threshold": {"min": 0.2, "median": 0.22, "max": 0.24},
+       "flips": {"profile": 0.087, "addressable": 0.0, "forecast_removed": 0.0},
+       "budget": null, "load": {"starved": []}},
+      {"layer": 1, "experts": {"all": 32, "with_evidence": 30},
+       "pairs": {"candidates": 1, "confirmed": 0, "lost_at_confirmation": 1},
+       "groups": {"equivalent": 1, "tied": 1, "tied_coverage": 0.0625},
+       "nearest_distance": {"min": 1.2, "median": 1.21, "max": 1.3},
+       "threshold": {"min": 0.1, "median": 0.15, "max": 0.2},
+       "flips": {"profile": 0.09, "addressable": 0.01, "forecast_removed": 0.004},
+       "budget": {"limit": 2e-6, "used": 1e-6, "share_used": 0.5},
+       "load": {"starved": [3, 4]}}],
+    "controls": {"method": "outputs", "seed": 7,
+      "decoys": {"measured": 6, "refused": 6, "without_evidence": 2},
+      "split_half": {"layers_with_groups": 2, "pair_agreement": 0.75},
+      "router_correlation": {"real_logits": {"layers": 4, "groups": 9, "coverage": 0.44},
+                             "permuted_tokens": {"layers": 1, "groups": 1, "coverage": 0.1},
+                             "gaussian_noise": {"layers": 4, "groups": 10, "coverage": 0.45}}}})",
                    "plan");
 }
 
@@ -55,13 +66,15 @@ Json PlanWithGroups() {
   Json plan = EmptyPlan();
   plan["groups"] = ParseJson(R"([
     {"layer": 0, "members": [0, 1], "rule": "mean", "tensors": [],
-     "numbers": {"ratio": 0.125, "tokens_changed": 0.07, "gate_mass_moved": 0.011,
-                 "output_change": 0.0042, "addressable_flips": 17.5,
-                 "untested_domains": ["medicine"]}},
+     "numbers": {"diameter": 0.125,
+       "alone": {"class_counts_changed": 0.07, "gate_mass_moved": 0.011, "rms_change": 0.0042},
+       "flips": {"profile": 0.09, "addressable": 0.03, "forecast_removed": 0.02},
+       "pairs": [{"untested_domains": ["medicine"]}, {"untested_domains": ["law", "medicine"]}]}},
     {"layer": 0, "members": [4, 5, 6], "rule": "row of expert 5", "tensors": [], "numbers": {}}])",
                              "groups");
   plan["untied"] = ParseJson(
-      R"([{"layer": 1, "members": [8, 9], "gate_mass_moved": 0.22, "reason": "over | budget"}])",
+      R"([{"layer": 1, "members": [8, 9], "diameter": 0.5, "alone": {"gate_mass_moved": 0.22},
+           "reason": "over | budget"}])",
       "untied");
   return plan;
 }
@@ -136,11 +149,12 @@ TEST(Report, SaysThatNothingIsEquivalentAsAnAnswer) {
   inputs.plan = EmptyPlan();
   const std::string report = MarkdownReport(inputs);
   const std::vector<std::string> lines = Lines(report);
-  EXPECT_EQ(lines[0],
-            "1. **Nothing here is equivalent.** Of 64 experts in 2 layers, no two are "
-            "interchangeable at `fp8-w8a8`: the closest pair (layer 0) differs by 1.06 of its "
-            "output where 0.24 was allowed. That is an answer, not a failure: tying any of them "
-            "would change the model. 2 experts were selected by too few tokens and not judged.");
+  EXPECT_EQ(
+      lines[0],
+      "1. **Nothing here is equivalent.** Of 64 experts in 2 layers, no two are "
+      "interchangeable at `fp8-w8a8`: the closest pair (layer 0) differs by 1.06 of its "
+      "output where at most 0.24 is allowed. That is an answer, not a failure: tying any of them "
+      "would change the model. 2 experts were selected by too few tokens and not judged.");
   EXPECT_EQ(lines[1], "2. **Written:** nothing to write.");
   EXPECT_EQ(lines[3], "4. **Cost:** none; no weight changes.");
   EXPECT_THAT(lines[4], HasSubstr("fp32"));
@@ -150,9 +164,43 @@ TEST(Report, SaysThatNothingIsEquivalentAsAnAnswer) {
 TEST(Report, DoesNotCallExpertsWithoutEvidenceDifferent) {
   ReportInputs inputs;
   inputs.plan = EmptyPlan();
-  for (Json& layer : inputs.plan["layers"]) layer["experts_with_evidence"] = 0;
+  for (Json& layer : inputs.plan["layers"]) layer["experts"]["with_evidence"] = 0;
   EXPECT_THAT(MarkdownReport(inputs), HasSubstr("1. **Unknown.**"));
   EXPECT_EQ(SummaryReport(inputs).at("outcome"), "unknown");
+}
+
+TEST(Report, ClaimsNothingFromAPlanThatComparedNoOutputs) {
+  ReportInputs inputs;
+  inputs.plan = EmptyPlan();
+  inputs.plan["layers"] = Json::array();
+  inputs.plan["controls"]["method"] = "router-correlation";
+  EXPECT_THAT(Lines(MarkdownReport(inputs))[0],
+              HasSubstr("`router-correlation`, which compares no output"));
+  EXPECT_EQ(SummaryReport(inputs).at("outcome"), "unknown");
+}
+
+TEST(Report, ADecoyThatPassesIsSaidInTheFirstLine) {
+  ReportInputs inputs = FullInputs();
+  inputs.plan["controls"]["decoys"]["refused"] = 5;
+  EXPECT_THAT(Lines(MarkdownReport(inputs))[0],
+              HasSubstr("**Do not trust this plan:** 1 decoy passed"));
+}
+
+TEST(Report, GivesTheForecastWhereRoutingWasNotMeasured) {
+  ReportInputs inputs = FullInputs();
+  inputs.stability = nullptr;
+  // Means over the two layers: (8.7 + 9) / 2 and (0 + 0.4) / 2.
+  EXPECT_THAT(Lines(MarkdownReport(inputs))[4],
+              HasSubstr("of the 8.85 % of token-layers whose selection flips under `fp8-w8a8`, "
+                        "0.2 % stop."));
+}
+
+TEST(Report, ShowsLayersWithTheirNumbers) {
+  const std::string layers = SectionOf(MarkdownReport(FullInputs()), "Layers");
+  EXPECT_THAT(layers, HasSubstr("| 0 | 32 / 32 | 1.06 / 1.1 / 1.25 | 0.2 / 0.22 / 0.24 | "
+                                "0 / 0 / 0 | 0 / 0 | 0 % | – | 8.7 %, 0 % | 0 |"));
+  EXPECT_THAT(layers, HasSubstr("| 1 | 30 / 32 | 1.2 / 1.21 / 1.3 | 0.1 / 0.15 / 0.2 | "
+                                "1 / 0 / 1 | 1 / 1 | 6.25 % | 50 % | 9 %, 0.4 % | 2 |"));
 }
 
 TEST(Report, NamesEquivalentExpertsThatWereNotTied) {
@@ -162,7 +210,7 @@ TEST(Report, NamesEquivalentExpertsThatWereNotTied) {
   const std::string report = MarkdownReport(inputs);
   EXPECT_THAT(report, HasSubstr("none of which could be tied within the budget"));
   EXPECT_THAT(SectionOf(report, "Equivalent, not tied"),
-              HasSubstr("| 1 | 8, 9 | 22 % | over \\| budget |"));
+              HasSubstr("| 1 | 8, 9 | 0.5 | 22 % | over \\| budget |"));
 }
 
 TEST(Report, WithNothingMeasuredSaysSoInEverySection) {
@@ -200,17 +248,19 @@ TEST(Report, ARefusedPlanIsNotWritten) {
 
 TEST(Report, PutsControlsBesideTheCoverage) {
   const std::string controls = SectionOf(MarkdownReport(FullInputs()), "Controls");
-  EXPECT_THAT(controls, HasSubstr("| 6 of 6 refused |"));
-  EXPECT_THAT(controls, HasSubstr("real logits | 9 groups, 44 % of the experts |"));
-  EXPECT_THAT(controls, HasSubstr("Gaussian noise | 10 groups, 45 % of the experts |"));
+  EXPECT_THAT(controls, HasSubstr("| 6 of 6 refused (2 more without evidence) |"));
+  EXPECT_THAT(controls, HasSubstr("| 75 % in 2 layers |"));
+  EXPECT_THAT(controls, HasSubstr("real logits | 9 groups, 44 % of the experts in 4 layers |"));
+  EXPECT_THAT(controls, HasSubstr("Gaussian noise | 10 groups, 45 % of the experts in 4 layers |"));
   EXPECT_THAT(controls, HasSubstr("| **this plan** | 2 groups, 7.81 % of the experts |"));
 }
 
 TEST(Report, ShowsGroupsWithTheirNumbers) {
   const std::string groups = SectionOf(MarkdownReport(FullInputs()), "Groups");
-  EXPECT_THAT(groups,
-              HasSubstr("| 0 | 0, 1 | mean | 0.125 | 7 % | 1.1 % | 0.0042 | 17.5 | medicine |"));
-  EXPECT_THAT(groups, HasSubstr("| 0 | 4, 5, 6 | row of expert 5 | – | – | – | – | – | – |"));
+  EXPECT_THAT(
+      groups,
+      HasSubstr("| 0 | 0, 1 | mean | 0.125 | 7 % | 1.1 % | 0.42 % | 3 %, 2 % | law, medicine |"));
+  EXPECT_THAT(groups, HasSubstr("| 0 | 4, 5, 6 | row of expert 5 | – | – | – | – | –, – | – |"));
 }
 
 TEST(Report, ListsOnlyChangedFilesInTheProof) {
@@ -232,13 +282,13 @@ TEST(Report, SameInputsSameBytes) {
 
 TEST(Report, FailsNamingTheStageOnAWrongType) {
   ReportInputs inputs = FullInputs();
-  inputs.plan["layers"][1]["nearest_distance"] = "far";
+  inputs.plan["layers"][1]["nearest_distance"]["min"] = "far";
   try {
     MarkdownReport(inputs);
     FAIL() << "no error";
   } catch (const Error& error) {
-    EXPECT_THAT(error.what(), HasSubstr("plan.json: layers[1]"));
-    EXPECT_THAT(error.what(), HasSubstr("nearest_distance"));
+    EXPECT_THAT(error.what(), HasSubstr("plan.json: layers[1]: nearest_distance"));
+    EXPECT_THAT(error.what(), HasSubstr("'min'"));
   }
 }
 

@@ -10,20 +10,20 @@
 namespace cacheready {
 
 // found_sections.cc: what the scan and the plan say.
-std::string LayerSection(const Findings& findings);
-std::string GroupSection(const Findings& findings);
-std::string UntiedSection(const Findings& findings);
-std::string ControlSection(const Findings& findings);
+std::string LayerSection(const ReportFindings& findings);
+std::string GroupSection(const ReportFindings& findings);
+std::string UntiedSection(const ReportFindings& findings);
+std::string ControlSection(const ReportFindings& findings);
 
 // effect_sections.cc: what was measured and proven about the result.
-std::string CheckSection(const Findings& findings);
-std::string QualitySection(const Findings& findings);
-std::string RoutingSection(const Findings& findings);
-std::string ProofSection(const Findings& findings);
+std::string CheckSection(const ReportFindings& findings);
+std::string QualitySection(const ReportFindings& findings);
+std::string RoutingSection(const ReportFindings& findings);
+std::string ProofSection(const ReportFindings& findings);
 
 // closing_sections.cc: how far all this reaches.
 std::string MeaningSection();
-std::string ReproductionSection(const Findings& findings);
-std::string LimitSection(const Findings& findings);
+std::string ReproductionSection(const ReportFindings& findings);
+std::string LimitSection(const ReportFindings& findings);
 
 }  // namespace cacheready

@@ -14,7 +14,7 @@ Json OrNull(const std::optional<T>& value) {
 
 Json TextOrNull(const std::string& text) { return text.empty() ? Json() : Json(text); }
 
-Json EstimateJson(const Estimate& estimate) {
+Json EstimateJson(const ReportedEstimate& estimate) {
   Json json;
   json["mean"] = OrNull(estimate.mean);
   json["low"] = OrNull(estimate.low);
@@ -23,7 +23,7 @@ Json EstimateJson(const Estimate& estimate) {
   return json;
 }
 
-Json ControlJson(const std::optional<ControlGroups>& control) {
+Json ControlJson(const std::optional<ReportedGrouping>& control) {
   if (!control) return {};
   Json json;
   json["groups"] = OrNull(control->groups);
@@ -31,7 +31,7 @@ Json ControlJson(const std::optional<ControlGroups>& control) {
   return json;
 }
 
-Json FoundJson(const Findings& f) {
+Json FoundJson(const ReportFindings& f) {
   if (!f.planned) return {};
   Json json;
   json["experts"] = OrNull(f.Experts());
@@ -39,14 +39,16 @@ Json FoundJson(const Findings& f) {
   json["tied_experts"] = f.TiedExperts();
   json["equivalent_not_tied"] = f.untied.size();
   Json layers = Json::array();
-  for (const LayerFindings& layer : f.layers) {
+  for (const ReportedLayer& layer : f.layers) {
     Json entry;
     entry["layer"] = layer.layer;
     entry["experts"] = OrNull(layer.experts);
     entry["experts_with_evidence"] = OrNull(layer.with_evidence);
-    entry["nearest_distance"] = OrNull(layer.nearest_distance);
-    entry["threshold"] = OrNull(layer.threshold);
-    entry["groups"] = OrNull(layer.groups);
+    entry["smallest_nearest_distance"] = OrNull(layer.nearest_distance.min);
+    entry["largest_threshold"] = OrNull(layer.threshold.max);
+    entry["groups_equivalent"] = OrNull(layer.groups_equivalent);
+    entry["groups_tied"] = OrNull(layer.groups_tied);
+    entry["coverage"] = OrNull(layer.coverage);
     entry["budget_used"] = OrNull(layer.budget_used);
     layers.push_back(std::move(entry));
   }
@@ -54,18 +56,18 @@ Json FoundJson(const Findings& f) {
   return json;
 }
 
-Json ControlsJson(const ControlFindings& controls) {
+Json ControlsJson(const ReportedControls& controls) {
   Json json;
   json["decoys"] = OrNull(controls.decoys);
   json["decoys_refused"] = OrNull(controls.decoys_refused);
   json["split_half_agreement"] = OrNull(controls.split_half_agreement);
-  json["permuted"] = ControlJson(controls.permuted);
+  json["router_correlation_permuted_tokens"] = ControlJson(controls.correlation_permuted);
   json["router_correlation_real_logits"] = ControlJson(controls.correlation_real);
   json["router_correlation_gaussian_noise"] = ControlJson(controls.correlation_noise);
   return json;
 }
 
-Json CheckJson(const std::optional<CheckFindings>& check) {
+Json CheckJson(const std::optional<ReportedCheck>& check) {
   if (!check) return {};
   Json json;
   json["accepted"] = OrNull(check->accepted);
@@ -75,7 +77,7 @@ Json CheckJson(const std::optional<CheckFindings>& check) {
   return json;
 }
 
-Json ProofJson(const std::optional<ProofFindings>& proof) {
+Json ProofJson(const std::optional<ReportedProof>& proof) {
   if (!proof) return {};
   Json json;
   json["passed"] = proof->passed;
@@ -86,10 +88,10 @@ Json ProofJson(const std::optional<ProofFindings>& proof) {
   return json;
 }
 
-Json RoutingJson(const std::vector<RoutingFindings>& routing) {
+Json RoutingJson(const std::vector<ReportedRouting>& routing) {
   if (routing.empty()) return {};
   Json json = Json::array();
-  for (const RoutingFindings& entry : routing) {
+  for (const ReportedRouting& entry : routing) {
     Json profile;
     profile["name"] = entry.name;
     profile["flips_before"] = OrNull(entry.flips_before);
@@ -102,7 +104,7 @@ Json RoutingJson(const std::vector<RoutingFindings>& routing) {
 }  // namespace
 
 Json SummaryReport(const ReportInputs& inputs) {
-  const Findings f = ReadFindings(inputs);
+  const ReportFindings f = ReadFindings(inputs);
   Json json;
   json["schema"] = "cacheready.report/1";
   json["outcome"] = std::string(OutcomeName(OutcomeOf(f)));

@@ -11,27 +11,27 @@
 namespace cacheready {
 namespace {
 
-std::string UnderProfile(const Findings& f) {
+std::string UnderProfile(const ReportFindings& f) {
   return f.profile.empty() ? std::string("its profile") : CodeSpan(f.profile);
 }
 
 // The layer whose nearest pair comes closest to its threshold, or nullptr.
-const LayerFindings* ClosestLayer(const Findings& f) {
-  const LayerFindings* closest = nullptr;
-  const auto ratio = [](const LayerFindings& layer) {
-    return *layer.nearest_distance / *layer.threshold;
+const ReportedLayer* ClosestLayer(const ReportFindings& f) {
+  const ReportedLayer* closest = nullptr;
+  const auto ratio = [](const ReportedLayer& layer) {
+    return *layer.nearest_distance.min / *layer.threshold.max;
   };
-  for (const LayerFindings& layer : f.layers) {
-    if (!layer.nearest_distance || !layer.threshold || *layer.threshold <= 0) continue;
+  for (const ReportedLayer& layer : f.layers) {
+    if (!layer.nearest_distance.min || layer.threshold.max.value_or(0) <= 0) continue;
     if (!closest || ratio(layer) < ratio(*closest)) closest = &layer;
   }
   return closest;
 }
 
 // Experts with too little evidence to be judged; none if that is not recorded.
-std::string UnknownClause(const Findings& f) {
+std::string UnknownClause(const ReportFindings& f) {
   std::int64_t unknown = 0;
-  for (const LayerFindings& layer : f.layers) {
+  for (const ReportedLayer& layer : f.layers) {
     if (layer.experts && layer.with_evidence) unknown += *layer.experts - *layer.with_evidence;
   }
   if (unknown == 0) return {};
@@ -39,7 +39,7 @@ std::string UnknownClause(const Findings& f) {
                      Plural(unknown, "expert was", "experts were"));
 }
 
-std::string NothingEquivalentLine(const Findings& f) {
+std::string NothingEquivalentLine(const ReportFindings& f) {
   std::string line = "**Nothing here is equivalent.** ";
   if (const auto experts = f.Experts()) {
     line += fmt::format(
@@ -48,18 +48,18 @@ std::string NothingEquivalentLine(const Findings& f) {
   } else {
     line += fmt::format("No two experts are interchangeable at {}", UnderProfile(f));
   }
-  if (const LayerFindings* closest = ClosestLayer(f)) {
+  if (const ReportedLayer* closest = ClosestLayer(f)) {
     line += fmt::format(
-        ": the closest pair (layer {}) differs by {} of its output where {} was allowed",
-        closest->layer, Figure(closest->nearest_distance), Figure(closest->threshold));
+        ": the closest pair (layer {}) differs by {} of its output where at most {} is allowed",
+        closest->layer, Figure(closest->nearest_distance.min), Figure(closest->threshold.max));
   }
   return line + ". That is an answer, not a failure: tying any of them would change the model." +
          UnknownClause(f);
 }
 
-std::string GroupsLine(const Findings& f) {
+std::string GroupsLine(const ReportFindings& f) {
   std::set<std::int64_t> layers;
-  for (const GroupFindings& group : f.groups) layers.insert(group.layer);
+  for (const ReportedGroup& group : f.groups) layers.insert(group.layer);
   const auto groups = static_cast<std::int64_t>(f.groups.size());
   std::string line = fmt::format("**Found:** {} of equivalent experts at {}: {}",
                                  Plural(groups, "group", "groups"), UnderProfile(f),
@@ -78,27 +78,45 @@ std::string GroupsLine(const Findings& f) {
   return line + "." + UnknownClause(f);
 }
 
-std::string FoundLine(const Findings& f) {
+std::string UnknownLine(const ReportFindings& f) {
+  if (!f.controls.method.empty() && f.controls.method != "outputs") {
+    return fmt::format(
+        "**Unknown.** This plan groups by {}, which compares no output of any expert: nothing is "
+        "known about equivalence.",
+        CodeSpan(f.controls.method));
+  }
+  return "**Unknown.** No expert was selected by enough tokens to be judged; a larger or more "
+         "varied calibration text is needed. Nothing is claimed to be equivalent.";
+}
+
+// A decoy that passes refutes the method, so it is said where the groups are.
+std::string DecoyClause(const ReportFindings& f) {
+  const std::int64_t passed = f.controls.decoys.value_or(0) - f.controls.decoys_refused.value_or(0);
+  if (!f.controls.decoys || !f.controls.decoys_refused || passed == 0) return {};
+  return fmt::format(" **Do not trust this plan:** {} passed that had to be refused.",
+                     Plural(passed, "decoy", "decoys"));
+}
+
+std::string FoundLine(const ReportFindings& f) {
   switch (OutcomeOf(f)) {
-    case Outcome::kNotPlanned:
+    case ReportOutcome::kNotPlanned:
       return "**Found:** not measured; there is no plan to report on.";
-    case Outcome::kUnknown:
-      return "**Unknown.** No expert was selected by enough tokens to be judged; a larger or more "
-             "varied calibration text is needed. Nothing is claimed to be equivalent.";
-    case Outcome::kNothingEquivalent:
+    case ReportOutcome::kUnknown:
+      return UnknownLine(f);
+    case ReportOutcome::kNothingEquivalent:
       return NothingEquivalentLine(f);
-    case Outcome::kEquivalentNotTied:
+    case ReportOutcome::kEquivalentNotTied:
       return fmt::format(
           "**Found:** {} of equivalent experts at {}, none of which could be tied within the "
           "budget.",
           Plural(static_cast<std::int64_t>(f.untied.size()), "group", "groups"), UnderProfile(f));
-    case Outcome::kGroups:
+    case ReportOutcome::kGroups:
       return GroupsLine(f);
   }
   return {};
 }
 
-std::string WrittenLine(const Findings& f) {
+std::string WrittenLine(const ReportFindings& f) {
   const bool refused = f.check && f.check->accepted && !*f.check->accepted;
   if (f.written && !*f.written) {
     const char* reason = refused            ? " The end-to-end check refused the plan."
@@ -119,12 +137,11 @@ std::string WrittenLine(const Findings& f) {
   return "**Written:** not recorded here; the plan alone changes nothing.";
 }
 
-std::string ProvenLine(const Findings& f) {
+std::string ProvenLine(const ReportFindings& f) {
   if (!f.proof) return "**Proven:** not measured; no copy was verified.";
   if (!f.proof->passed) {
-    return fmt::format(
-        "**Not proven.** Verification found {}; do not use this copy.",
-        Plural(static_cast<std::int64_t>(f.proof->findings.size()), "difference", "differences"));
+    return fmt::format("**Not proven.** Verification found {}; do not use this copy.",
+                       Plural(f.proof->findings_total, "difference", "differences"));
   }
   std::string line =
       fmt::format("**Proven:** {} bytes of {} compared; {} differ", Count(f.proof->bytes_compared),
@@ -134,12 +151,12 @@ std::string ProvenLine(const Findings& f) {
   return line;
 }
 
-std::string CostLine(const Findings& f) {
+std::string CostLine(const ReportFindings& f) {
   if (!f.check || !f.check->chosen || !f.check->chosen->kl.mean) {
     return f.groups.empty() && f.planned ? "**Cost:** none; no weight changes."
                                          : "**Cost:** not measured.";
   }
-  const Estimate& kl = f.check->chosen->kl;
+  const ReportedEstimate& kl = f.check->chosen->kl;
   std::string line = fmt::format("**Cost:** KL(base‖new) {} nats per token", Figure(kl.mean));
   if (kl.upper) line += fmt::format(" (95 % upper limit {})", Figure(kl.upper));
   if (const auto noise = f.check->profile.kl.mean) {
@@ -149,7 +166,22 @@ std::string CostLine(const Findings& f) {
   return line + ".";
 }
 
-std::string GainLine(const Findings& f) {
+// Every layer has the same tokens, so the mean over layers is the share of token-layers.
+std::string ForecastClause(const ReportFindings& f) {
+  double flips = 0, removed = 0;
+  for (const ReportedLayer& layer : f.layers) {
+    if (!layer.flips_profile || !layer.flips_removed) return {};
+    flips += *layer.flips_profile;
+    removed += *layer.flips_removed;
+  }
+  if (f.layers.empty()) return {};
+  const auto layers = static_cast<double>(f.layers.size());
+  return fmt::format(
+      " Forecast by the plan: of the {} of token-layers whose selection flips under {}, {} stop.",
+      Share(flips / layers), UnderProfile(f), Share(removed / layers));
+}
+
+std::string GainLine(const ReportFindings& f) {
   if (f.planned && f.groups.empty()) {
     return "**Gain:** none to be had by tying; router logits in fp32 or a fixed reduction order "
            "reduce flips without touching weights.";
@@ -157,7 +189,7 @@ std::string GainLine(const Findings& f) {
   const auto both = std::find_if(f.routing.begin(), f.routing.end(), [](const auto& routing) {
     return routing.flips_before && routing.flips_after;
   });
-  if (both == f.routing.end()) return "**Gain:** not measured.";
+  if (both == f.routing.end()) return "**Gain:** not measured." + ForecastClause(f);
   return fmt::format(
       "**Gain:** under {} the share of token-layers whose selection flips goes from {} to {}: more "
       "repeatable routing, not better output.",
@@ -166,36 +198,36 @@ std::string GainLine(const Findings& f) {
 
 }  // namespace
 
-Outcome OutcomeOf(const Findings& f) {
-  if (!f.planned) return Outcome::kNotPlanned;
-  if (!f.groups.empty()) return Outcome::kGroups;
-  if (!f.untied.empty()) return Outcome::kEquivalentNotTied;
+ReportOutcome OutcomeOf(const ReportFindings& f) {
+  if (!f.planned) return ReportOutcome::kNotPlanned;
+  if (!f.groups.empty()) return ReportOutcome::kGroups;
+  if (!f.untied.empty()) return ReportOutcome::kEquivalentNotTied;
   const bool nobody_judged =
-      !f.layers.empty() && std::all_of(f.layers.begin(), f.layers.end(), [](const auto& layer) {
+      std::all_of(f.layers.begin(), f.layers.end(), [](const ReportedLayer& layer) {
         return layer.with_evidence && *layer.with_evidence < 2;  // one alone has no partner
       });
-  return nobody_judged ? Outcome::kUnknown : Outcome::kNothingEquivalent;
+  return nobody_judged ? ReportOutcome::kUnknown : ReportOutcome::kNothingEquivalent;
 }
 
-std::string_view OutcomeName(Outcome outcome) {
+std::string_view OutcomeName(ReportOutcome outcome) {
   switch (outcome) {
-    case Outcome::kNotPlanned:
+    case ReportOutcome::kNotPlanned:
       return "not planned";
-    case Outcome::kUnknown:
+    case ReportOutcome::kUnknown:
       return "unknown";
-    case Outcome::kNothingEquivalent:
+    case ReportOutcome::kNothingEquivalent:
       return "nothing equivalent";
-    case Outcome::kEquivalentNotTied:
+    case ReportOutcome::kEquivalentNotTied:
       return "equivalent, not tied";
-    case Outcome::kGroups:
+    case ReportOutcome::kGroups:
       return "groups";
   }
   return {};
 }
 
-std::vector<std::string> VerdictLines(const Findings& findings) {
-  return {FoundLine(findings), WrittenLine(findings), ProvenLine(findings), CostLine(findings),
-          GainLine(findings)};
+std::vector<std::string> VerdictLines(const ReportFindings& findings) {
+  return {FoundLine(findings) + DecoyClause(findings), WrittenLine(findings), ProvenLine(findings),
+          CostLine(findings), GainLine(findings)};
 }
 
 }  // namespace cacheready

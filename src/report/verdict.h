@@ -10,17 +10,17 @@
 namespace cacheready {
 
 // What the plan says in one word, for programs and for the first line.
-enum class Outcome {
+enum class ReportOutcome {
   kNotPlanned,         // no plan to report on
   kUnknown,            // no expert had enough evidence to be judged
   kNothingEquivalent,  // judged, and no two experts are interchangeable
   kEquivalentNotTied,  // interchangeable experts, all over the budget
   kGroups,             // rows to tie
 };
-Outcome OutcomeOf(const Findings& findings);
-std::string_view OutcomeName(Outcome outcome);  // "nothing equivalent", ...
+ReportOutcome OutcomeOf(const ReportFindings& findings);
+std::string_view OutcomeName(ReportOutcome outcome);  // "nothing equivalent", ...
 
 // Markdown, one line each: found, written, proven, cost, gain. Always five.
-std::vector<std::string> VerdictLines(const Findings& findings);
+std::vector<std::string> VerdictLines(const ReportFindings& findings);
 
 }  // namespace cacheready
