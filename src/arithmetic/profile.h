@@ -75,7 +75,7 @@ const Profile& DefaultProfile(std::string_view expert_format);
 // The way one pass computes: a profile, and (for rendition noise) a dither of the stored weights.
 struct Arithmetic {
   const Profile* profile = nullptr;
-  std::optional<std::uint64_t> dither_seed;
+  std::optional<std::uint64_t> dither_seed = {};
 };
 Arithmetic Fp32Arithmetic();
 

@@ -40,7 +40,7 @@ enum class WeightReading {
 
 struct MatMulOptions {
   WeightReading reading = WeightReading::kStored;
-  std::optional<std::uint64_t> dither_seed;  // add the seeded +-1/2 step first
+  std::optional<std::uint64_t> dither_seed = {};  // add the seeded +-1/2 step first
 };
 
 // out[t, n] = chain over k of w[n, k] * x[t, k]. Parallel over strips of n; same bits for any

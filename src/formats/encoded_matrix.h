@@ -48,9 +48,10 @@ class EncodedMatrix {
   // The same rows with a seeded uniform +-1/2 step of the stored format's own grid added to every
   // weight (what another rounding of the unknown original could have been). The offset depends on
   // (seed, tensor name, slice, row, col) only: gate and up of one expert get unrelated offsets.
-  // The step is that of the weight's own binade. An exact zero stays zero in BF16, F16 and F32,
-  // where it is a value of its own; in fp8-block it is what everything below half the smallest
-  // subnormal became, and gets the subnormal step.
+  // The step is that of the weight's own binade. An exact zero stays zero in BF16 and F16, where it
+  // is a value of its own; in fp8-block it is what everything below half the smallest subnormal
+  // became, and gets the subnormal step. F32 is left as it is: half its step is below what fp32
+  // arithmetic can add.
   virtual void DecodeRowsDithered(std::int64_t begin, std::int64_t count, std::uint64_t seed,
                                   float* out) const = 0;
   // Likewise apart from the scale: DecodeRowsDithered = this * scale(block).

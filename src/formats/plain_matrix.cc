@@ -36,7 +36,6 @@ template <>
 struct Element<Dtype::kF32> {
   using Bits = std::uint32_t;
   static float Widen(Bits bits) { return std::bit_cast<float>(bits); }
-  static float Step(float binade) { return binade * 0x1p-23f; }
 };
 
 // Where element (row, col) lies in the tensor, in elements: offset + row * row_step + col *
@@ -83,6 +82,11 @@ class PlainMatrix : public EncodedMatrix {
   void DecodeRowsDithered(std::int64_t begin, std::int64_t count, std::uint64_t seed,
                           float* out) const override {
     DecodeRows(begin, count, out);
+    if constexpr (kDtype != Dtype::kF32) AddSteps(begin, count, seed, out);
+  }
+
+ private:
+  void AddSteps(std::int64_t begin, std::int64_t count, std::uint64_t seed, float* out) const {
     const std::uint64_t stream =
         HashText(seed, tensor_.name) + static_cast<std::uint64_t>(layout_.offset);
     for (std::int64_t r = 0; r < count; ++r) {
@@ -93,7 +97,6 @@ class PlainMatrix : public EncodedMatrix {
     }
   }
 
- private:
   const std::byte* At(std::int64_t row, std::int64_t col) const {
     const std::int64_t element = layout_.offset + row * layout_.row_step + col * layout_.col_step;
     return tensor_.bytes.data() + element * static_cast<std::int64_t>(sizeof(Bits));

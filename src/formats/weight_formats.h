@@ -21,7 +21,7 @@ struct FormatRequest {
   std::int64_t rows = -1;  // expected [out, in], checked; -1 = whatever is stored
   std::int64_t cols = -1;
   BlockShape fp8_block{128, 128};  // from quantization_config.weight_block_size
-  std::string quant_method;        // "", "fp8", "modelopt", "compressed-tensors", ...
+  std::string quant_method = {};   // "", "fp8", "modelopt", "compressed-tensors", ...
 };
 
 // One line of the table: recognizes its tensors beside the module (by names and dtypes) and opens

@@ -1,0 +1,210 @@
+// Every instruction set gives the bits that the definition gives. SPDX-License-Identifier:
+// Apache-2.0
+#include "compute/kernels.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "base/error.h"
+#include "base/random.h"
+
+namespace cacheready {
+namespace {
+
+std::vector<float> Normals(std::int64_t count, std::uint64_t seed) {
+  std::vector<float> values(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(NormalAt(seed, i));
+  return values;
+}
+
+bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+class EveryInstructionSet : public ::testing::TestWithParam<std::string_view> {
+ protected:
+  const Kernels& kernels() const {
+    for (const Kernels& table : AvailableKernels()) {
+      if (table.name == GetParam()) return table;
+    }
+    throw Error("no such kernels");
+  }
+};
+
+TEST_P(EveryInstructionSet, PanelProductIsOneFusedChainPerOutput) {
+  for (const std::int64_t rows : {1, 2, 5, 6, 7, 11, 12, 13, 25}) {
+    for (const std::int64_t cols : {0, 1, 3, 64, 129}) {
+      for (const std::int64_t tokens : {16, 32, 48, 80}) {
+        const std::int64_t w_stride = cols + 3, xt_stride = tokens + 5, out_stride = tokens + 1;
+        const std::vector<float> w = Normals(rows * w_stride, 1);
+        const std::vector<float> xt = Normals(std::max<std::int64_t>(1, cols * xt_stride), 2);
+        for (const bool accumulate : {false, true}) {
+          std::vector<float> out = Normals(rows * out_stride, 3);
+          std::vector<float> expected = out;
+          for (std::int64_t r = 0; r < rows; ++r) {
+            for (std::int64_t t = 0; t < tokens; ++t) {
+              float& sum = expected[static_cast<std::size_t>(r * out_stride + t)];
+              if (!accumulate) sum = 0;
+              for (std::int64_t c = 0; c < cols; ++c) {
+                sum = std::fma(w[static_cast<std::size_t>(r * w_stride + c)],
+                               xt[static_cast<std::size_t>(c * xt_stride + t)], sum);
+              }
+            }
+          }
+          kernels().multiply_panel({.w = w.data(),
+                                    .w_stride = w_stride,
+                                    .rows = rows,
+                                    .cols = cols,
+                                    .xt = xt.data(),
+                                    .xt_stride = xt_stride,
+                                    .tokens = tokens,
+                                    .accumulate = accumulate,
+                                    .out = out.data(),
+                                    .out_stride = out_stride});
+          ASSERT_TRUE(SameBits(out, expected)) << rows << " x " << cols << " x " << tokens;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(EveryInstructionSet, KeepsSubnormalsAndSignedZeros) {
+  const std::vector<float> w = {0x1p-100f, 1.0f};
+  std::vector<float> xt(32, 0x1p-40f);
+  for (std::size_t t = 16; t < 32; ++t) xt[t] = 0x1p-149f;
+  std::vector<float> out(16);
+  kernels().multiply_panel({.w = w.data(),
+                            .w_stride = 2,
+                            .rows = 1,
+                            .cols = 2,
+                            .xt = xt.data(),
+                            .xt_stride = 16,
+                            .tokens = 16,
+                            .accumulate = false,
+                            .out = out.data(),
+                            .out_stride = 16});
+  EXPECT_EQ(out[0], 0x1p-140f + 0x1p-149f);
+}
+
+TEST_P(EveryInstructionSet, AddsScaledPartialsFused) {
+  const std::int64_t rows = 7, tokens = 32;
+  const std::vector<float> partial = Normals(rows * tokens, 1), row_scale = Normals(rows, 2),
+                           token_scale = Normals(tokens, 3);
+  std::vector<float> sum = Normals(rows * tokens, 4);
+  std::vector<float> expected = sum;
+  for (std::size_t i = 0; i < sum.size(); ++i) {
+    expected[i] = std::fma(partial[i], row_scale[i / 32] * token_scale[i % 32], expected[i]);
+  }
+  kernels().add_scaled(partial.data(), row_scale.data(), token_scale.data(), rows, tokens,
+                       sum.data());
+  EXPECT_TRUE(SameBits(sum, expected));
+}
+
+TEST_P(EveryInstructionSet, ExponentialIsThatOfLongDoubleRoundedOnce) {
+  std::vector<float> x;
+  for (int i = 0; i < 200000; ++i) {
+    x.push_back(static_cast<float>(-104 + 192.8 * UniformAt(9, static_cast<std::uint64_t>(i))));
+  }
+  for (int i = -1000; i <= 1000; ++i) x.push_back(static_cast<float>(i) * 0x1p-12f);
+  std::vector<float> y = x;
+  kernels().exponentials(static_cast<std::int64_t>(y.size()), y.data());
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    // Within 1e-13 of the true value before the one rounding: both ends round to what was given,
+    // or it is one of them.
+    const long double truth = std::exp(static_cast<long double>(x[i]));
+    const auto low = static_cast<float>(truth * (1 - 1e-13L));
+    const auto high = static_cast<float>(truth * (1 + 1e-13L));
+    ASSERT_TRUE(y[i] == low || y[i] == high) << x[i] << " " << y[i] << " " << low;
+  }
+}
+
+TEST_P(EveryInstructionSet, ExponentialHandlesTheEnds) {
+  std::vector<float> x = {0.0f, -0.0f, 89.0f, 1e30f, INFINITY, -104.5f, -1e30f, -INFINITY, NAN};
+  kernels().exponentials(static_cast<std::int64_t>(x.size()), x.data());
+  EXPECT_EQ(x[0], 1.0f);
+  EXPECT_EQ(x[1], 1.0f);
+  for (const std::size_t i : {2, 3, 4}) EXPECT_EQ(x[i], INFINITY);
+  for (const std::size_t i : {5, 6, 7}) EXPECT_EQ(x[i], 0.0f);
+  EXPECT_TRUE(std::isnan(x[8]));
+}
+
+TEST_P(EveryInstructionSet, SiluIsThatOfLongDouble) {
+  std::vector<float> x = Normals(50000, 12);
+  for (float& value : x) value *= 8;
+  x.push_back(100.0f);
+  x.push_back(-100.0f);
+  x.push_back(0.0f);
+  std::vector<float> y = x;
+  kernels().silu(static_cast<std::int64_t>(y.size()), y.data());
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const long double sigmoid = 1 / (1 + std::exp(-static_cast<long double>(x[i])));
+    const float low = x[i] * static_cast<float>(sigmoid * (1 - 1e-13L));
+    const float high = x[i] * static_cast<float>(sigmoid * (1 + 1e-13L));
+    ASSERT_TRUE(y[i] == low || y[i] == high) << x[i];
+  }
+}
+
+TEST_P(EveryInstructionSet, GivesThePortableBitsForTheElementwiseLoops) {
+  const Kernels& portable = AvailableKernels().front();
+  for (const std::int64_t count : {1, 7, 15, 16, 33, 100}) {
+    std::vector<float> a = Normals(count, 1), b = a;
+    kernels().exponentials(count, a.data());
+    portable.exponentials(count, b.data());
+    EXPECT_TRUE(SameBits(a, b));
+    kernels().silu(count, a.data());
+    portable.silu(count, b.data());
+    EXPECT_TRUE(SameBits(a, b));
+    const std::vector<float> left = Normals(count, 5), right = Normals(count, 6);
+    kernels().multiply_add(left.data(), right.data(), count, a.data());
+    portable.multiply_add(left.data(), right.data(), count, b.data());
+    EXPECT_TRUE(SameBits(a, b));
+  }
+}
+
+TEST_P(EveryInstructionSet, GivesThePortableBitsForTheDeltaRule) {
+  for (const std::int64_t value_dim : {1, 8, 24, 32, 50}) {
+    const std::int64_t key_dim = 19;
+    const std::vector<float> q = Normals(key_dim, 1), k = Normals(key_dim, 2),
+                             v = Normals(value_dim, 3);
+    const auto run = [&](const Kernels& table) {
+      std::vector<float> state = Normals(key_dim * value_dim, 4);
+      std::vector<float> delta(v.size()), out(v.size());
+      table.delta_step({.state = state.data(),
+                        .key_dim = key_dim,
+                        .value_dim = value_dim,
+                        .decay = 0.9f,
+                        .beta = 0.3f,
+                        .q = q.data(),
+                        .k = k.data(),
+                        .v = v.data(),
+                        .delta = delta.data(),
+                        .out = out.data()});
+      state.insert(state.end(), out.begin(), out.end());
+      return state;
+    };
+    EXPECT_TRUE(SameBits(run(kernels()), run(AvailableKernels().front()))) << value_dim;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(OfThisCpu, EveryInstructionSet, ::testing::ValuesIn([] {
+                           std::vector<std::string_view> names;
+                           for (const Kernels& table : AvailableKernels()) {
+                             names.push_back(table.name);
+                           }
+                           return names;
+                         }()),
+                         [](const auto& instance) { return std::string(instance.param); });
+
+TEST(ActiveKernels, AreTheFastestUnlessForced) {
+  EXPECT_EQ(ActiveKernels().name, AvailableKernels().back().name);
+  SetActiveKernels("portable");
+  EXPECT_EQ(ActiveKernels().name, "portable");
+  SetActiveKernels(AvailableKernels().back().name);
+  EXPECT_THROW(SetActiveKernels("sse9"), Error);
+}
+
+}  // namespace
+}  // namespace cacheready

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "formats/weight_formats.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+
+namespace cacheready {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+// Tensors of zeros beside the module "m".
+class FakeCheckpoint {
+ public:
+  void Add(const std::string& name, Dtype dtype, std::vector<std::int64_t> shape) {
+    TensorView view{name, dtype, std::move(shape), {}, "shard.safetensors"};
+    view.bytes = std::span(zeros_).first(
+        static_cast<std::size_t>(view.NumElements() * DtypeBits(dtype) / 8));
+    tensors_[name] = view;
+  }
+  TensorFinder finder() const {
+    return [this](std::string_view name) -> const TensorView* {
+      const auto found = tensors_.find(std::string(name));
+      return found == tensors_.end() ? nullptr : &found->second;
+    };
+  }
+
+ private:
+  std::vector<std::byte> zeros_ = std::vector<std::byte>(1 << 20);
+  std::map<std::string, TensorView> tensors_;
+};
+
+TEST(WeightFormats, FindsPlainAndFp8BlockWeights) {
+  FakeCheckpoint checkpoint;
+  checkpoint.Add("a.weight", Dtype::kBF16, {4, 8});
+  checkpoint.Add("b.weight", Dtype::kF16, {4, 8});
+  checkpoint.Add("c.weight", Dtype::kF32, {4, 8});
+  checkpoint.Add("d.weight", Dtype::kF8E4M3, {130, 8});
+  checkpoint.Add("d.weight_scale_inv", Dtype::kBF16, {2, 1});
+  const TensorFinder find = checkpoint.finder();
+  const auto name = [&](const char* module) {
+    return FindWeightFormat({.module = module}, find)->name;
+  };
+  EXPECT_EQ(name("a"), "bf16");
+  EXPECT_EQ(name("b"), "f16");
+  EXPECT_EQ(name("c"), "f32");
+  EXPECT_EQ(name("d"), "fp8-block");
+  EXPECT_EQ(OpenWeight({.module = "d", .rows = 130, .cols = 8}, find)->format(), "fp8-block");
+  const WeightFormat* fp8 = FindWeightFormat({.module = "d"}, find);
+  EXPECT_THAT(fp8->tensors({.module = "d"}, find), ElementsAre("d.weight", "d.weight_scale_inv"));
+}
+
+TEST(WeightFormats, ReturnsNullOnlyIfNoTensorOfTheModuleIsThere) {
+  FakeCheckpoint checkpoint;
+  checkpoint.Add("other.weight", Dtype::kBF16, {4, 8});
+  EXPECT_EQ(FindWeightFormat({.module = "m"}, checkpoint.finder()), nullptr);
+  EXPECT_THAT([&] { OpenWeight({.module = "m"}, checkpoint.finder()); },
+              ThrowsMessage<Error>(HasSubstr("'m.weight'")));
+}
+
+TEST(WeightFormats, RefusesAnOtherShapeThanTheConfigSays) {
+  FakeCheckpoint checkpoint;
+  checkpoint.Add("m.weight", Dtype::kBF16, {4, 8});
+  EXPECT_THAT([&] { OpenWeight({.module = "m", .rows = 8, .cols = 4}, checkpoint.finder()); },
+              ThrowsMessage<Error>(AllOf(HasSubstr("shard.safetensors"), HasSubstr("'m.weight'"),
+                                         HasSubstr("[4, 8]"), HasSubstr("[8, 4]"))));
+}
+
+struct UnknownCase {
+  const char* name;
+  std::vector<std::pair<std::string, Dtype>> tensors;
+};
+
+class UnknownFormat : public ::testing::TestWithParam<UnknownCase> {};
+
+TEST_P(UnknownFormat, IsRefusedByTheNamesOfItsTensors) {
+  FakeCheckpoint checkpoint;
+  for (const auto& [suffix, dtype] : GetParam().tensors) {
+    checkpoint.Add("m" + suffix, dtype, {2, 2});
+  }
+  for (const auto& [suffix, dtype] : GetParam().tensors) {
+    EXPECT_THAT(
+        [&] { FindWeightFormat({.module = "m", .quant_method = "x"}, checkpoint.finder()); },
+        ThrowsMessage<Error>(AllOf(HasSubstr("'m" + suffix + "'"), HasSubstr("fp8-block"),
+                                   HasSubstr(std::string(DtypeName(dtype))))));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Published, UnknownFormat,
+    ::testing::Values(
+        UnknownCase{"gptq",
+                    {{".qweight", Dtype::kI32},
+                     {".qzeros", Dtype::kI32},
+                     {".scales", Dtype::kF16},
+                     {".g_idx", Dtype::kI32}}},
+        UnknownCase{"packed",
+                    {{".weight_packed", Dtype::kI32},
+                     {".weight_scale", Dtype::kBF16},
+                     {".weight_shape", Dtype::kI64}}},
+        UnknownCase{"mxfp4", {{"_blocks", Dtype::kU8}, {"_scales", Dtype::kU8}}},
+        UnknownCase{"nvfp4",
+                    {{".weight", Dtype::kU8},
+                     {".weight_scale", Dtype::kF8E4M3},
+                     {".weight_scale_2", Dtype::kF32}}},
+        UnknownCase{"fp8tensor", {{".weight", Dtype::kF8E4M3}, {".weight_scale", Dtype::kF32}}},
+        UnknownCase{"fp8static",
+                    {{".weight", Dtype::kF8E4M3},
+                     {".weight_scale_inv", Dtype::kF32},
+                     {".input_scale", Dtype::kF32}}},
+        UnknownCase{"barefp8", {{".weight", Dtype::kF8E4M3}}},
+        UnknownCase{"plainwithscale",
+                    {{".weight", Dtype::kBF16}, {".weight_scale_inv", Dtype::kBF16}}}),
+    [](const auto& instance) { return instance.param.name; });
+
+}  // namespace
+}  // namespace cacheready
