@@ -135,19 +135,25 @@ void Silu(std::span<float> x) {
 void AddInto(Matrix& dest, const Matrix& source) {
   CR_CHECK(dest.rows() == source.rows() && dest.cols() == source.cols(), "[{}, {}] += [{}, {}]",
            dest.rows(), dest.cols(), source.rows(), source.cols());
-  const std::span<float> to = dest.values();
-  const std::span<const float> from = source.values();
-  for (std::size_t i = 0; i < to.size(); ++i) to[i] += from[i];
+  const float* from = source.values().data();
+  float* to = dest.values().data();
+  ForEachChunk(dest.values(), [&](std::span<float> chunk) {
+    const std::ptrdiff_t begin = chunk.data() - to;
+    for (std::size_t i = 0; i < chunk.size(); ++i)
+      chunk[i] += from[begin + static_cast<std::ptrdiff_t>(i)];
+  });
 }
 
 void RoundToBf16(std::span<float> x) {
-  // FloatToBf16 without its branch: NaN keeps its bits (they become the quiet NaN of its sign).
-  for (float& value : x) {
-    const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
-    const std::uint32_t rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) & 0xFFFF0000u;
-    const std::uint32_t quiet = (bits | 0x00400000u) & 0xFFFF0000u;
-    value = std::bit_cast<float>((bits & 0x7FFFFFFFu) > 0x7F800000u ? quiet : rounded);
-  }
+  ForEachChunk(x, [](std::span<float> chunk) {
+    // FloatToBf16 without its branch: NaN stays NaN.
+    for (float& value : chunk) {
+      const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
+      const std::uint32_t rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) & 0xFFFF0000u;
+      const std::uint32_t quiet = (bits | 0x00400000u) & 0xFFFF0000u;
+      value = std::bit_cast<float>((bits & 0x7FFFFFFFu) > 0x7F800000u ? quiet : rounded);
+    }
+  });
 }
 
 void RequireFinite(const Matrix& x, const char* where) {
