@@ -2,8 +2,10 @@
 #include "model/decoder_model.h"
 
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
+#include "base/parallel.h"
 #include "compute/sequence_ops.h"
 
 namespace cacheready {
@@ -88,15 +90,27 @@ class DecoderModel final : public Model {
   void CheckLayers(const Checkpoint& checkpoint) {
     const WeightReader headers(checkpoint, WeightReader::Mode::kCheck);
     OpenFinalNorm(headers);
+    struct Routed {
+      RouterTensors tensors;
+      std::string format, layout;
+    };
     ModelInfo& info = spec_.info;
-    for (std::int64_t n = 0; n < info.layers; ++n) {
+    std::vector<std::optional<Routed>> routed(static_cast<std::size_t>(info.layers));
+    ParallelFor(info.layers, [&](std::int64_t n) {
       const DecoderLayer layer = spec_.open_layer(headers, n);
-      if (!layer.moe) continue;
+      if (!layer.moe) return;
+      routed[static_cast<std::size_t>(n)] = {layer.moe->tensors,
+                                             std::string(layer.moe->experts.front().gate->format()),
+                                             layer.expert_layout};
+    });
+    for (std::int64_t n = 0; n < info.layers; ++n) {
+      const std::optional<Routed>& layer = routed[static_cast<std::size_t>(n)];
+      if (!layer) continue;
       if (info.moe_layers.empty()) {
-        info.expert_format = std::string(layer.moe->experts.front().gate->format());
-        info.expert_layout = layer.expert_layout;
+        info.expert_format = layer->format;
+        info.expert_layout = layer->layout;
       }
-      info.moe_layers.push_back({.layer = n, .tensors = layer.moe->tensors});
+      info.moe_layers.push_back({.layer = n, .tensors = layer->tensors});
     }
     if (info.moe_layers.empty()) {
       Fail("{}: no layer of this model routes tokens to experts", checkpoint.folder().string());

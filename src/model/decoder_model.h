@@ -36,7 +36,7 @@ struct DecoderSpec {
   std::string head;        // module, [vocab, hidden]; equal to `embedding` where they are tied
   double norm_eps = 1e-6;
   float norm_offset = 0;
-  // Must name and check every tensor that the layer uses.
+  // Must open every tensor that the layer uses. Called from several threads at once.
   std::function<DecoderLayer(const WeightReader& weights, std::int64_t layer)> open_layer;
 };
 

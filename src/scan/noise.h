@@ -20,8 +20,8 @@ struct NoiseSource {
 };
 
 // nu_e(t) = |f_e(x; profile, dithered weights) - f_e(x; fp32)| / |f_e(x; fp32)| per row; 0 if both
-// are zero, 1 if only the reference is. The dither of each matrix has a seed of its own: hash of
-// (seed, layer, expert, matrix).
+// are zero, 1 if only the reference is. The dither is seeded by (seed, layer, expert); the matrices
+// of an expert differ by their tensors.
 std::vector<float> RenditionNoise(const MoeBlock& moe, std::int64_t expert, const Matrix& x,
                                   std::span<const std::int32_t> rows, const NoiseSource& source);
 

@@ -32,12 +32,12 @@ std::vector<std::int32_t> BlockEnds(const std::vector<std::vector<std::int32_t>>
 
 }  // namespace
 
-std::span<const float> OutputBlock::Output(std::int64_t expert, std::int32_t token) const {
+std::int64_t OutputBlock::RowOf(std::int64_t expert, std::int32_t token) const {
   const auto& rows = tokens[static_cast<std::size_t>(expert)];
   const auto found = std::lower_bound(rows.begin(), rows.end(), token);
   CR_CHECK(found != rows.end() && *found == token, "expert {} was not run on token {}", expert,
            token);
-  return outputs[static_cast<std::size_t>(expert)].row(found - rows.begin());
+  return found - rows.begin();
 }
 
 void ForEachOutputBlock(const MoeBlock& moe, const Matrix& x,

@@ -19,8 +19,11 @@ struct OutputBlock {
   std::vector<Matrix> outputs;                    // [experts]: [tokens[e], hidden]
 
   bool Covers(std::int32_t token) const { return token >= first_token && token < end_token; }
-  // Requires: the token was needed from this expert and lies in the block.
-  std::span<const float> Output(std::int64_t expert, std::int32_t token) const;
+  // Row of outputs[expert]. Requires: the token was needed from this expert and lies in the block.
+  std::int64_t RowOf(std::int64_t expert, std::int32_t token) const;
+  std::span<const float> Output(std::int64_t expert, std::int32_t token) const {
+    return outputs[static_cast<std::size_t>(expert)].row(RowOf(expert, token));
+  }
 };
 
 // Calls `visit` block by block, ascending in tokens; `needed` [experts] holds ascending rows of x.

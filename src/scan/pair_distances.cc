@@ -37,36 +37,56 @@ std::vector<std::vector<std::int32_t>> NeededRows(std::span<const PairRequest> r
   return needed;
 }
 
+// A block with the norms of its outputs: an output meets many partners.
+struct NormedBlock {
+  const OutputBlock& block;
+  std::vector<std::vector<double>> squared_norms;  // [experts][rows]
+
+  explicit NormedBlock(const OutputBlock& outputs)
+      : block(outputs), squared_norms(outputs.outputs.size()) {
+    ParallelFor(static_cast<std::int64_t>(squared_norms.size()), [&](std::int64_t expert) {
+      const auto e = static_cast<std::size_t>(expert);
+      for (std::int64_t r = 0; r < block.outputs[e].rows(); ++r) {
+        squared_norms[e].push_back(SquaredNorm(block.outputs[e].row(r)));
+      }
+    });
+  }
+};
+
 struct TokenComparison {
   double difference = 0;  // |f_i - f_j|
   double larger_norm = 0;
 };
 
-TokenComparison Compare(const OutputBlock& block, ExpertPair pair, std::int32_t token) {
-  const std::span<const float> f_i = block.Output(pair.i, token);
-  const std::span<const float> f_j = block.Output(pair.j, token);
-  return {std::sqrt(SquaredDistance(f_i, f_j)),
-          std::sqrt(std::max(SquaredNorm(f_i), SquaredNorm(f_j)))};
+TokenComparison Compare(const NormedBlock& normed, ExpertPair pair, std::int32_t token) {
+  const auto i = static_cast<std::size_t>(pair.i), j = static_cast<std::size_t>(pair.j);
+  const std::int64_t row_i = normed.block.RowOf(pair.i, token);
+  const std::int64_t row_j = normed.block.RowOf(pair.j, token);
+  const double difference =
+      SquaredDistance(normed.block.outputs[i].row(row_i), normed.block.outputs[j].row(row_j));
+  const double larger = std::max(normed.squared_norms[i][static_cast<std::size_t>(row_i)],
+                                 normed.squared_norms[j][static_cast<std::size_t>(row_j)]);
+  return {std::sqrt(difference), std::sqrt(larger)};
 }
 
-void FillSide(const OutputBlock& block, ExpertPair pair, std::span<const std::int32_t> sample,
+void FillSide(const NormedBlock& normed, ExpertPair pair, std::span<const std::int32_t> sample,
               std::vector<float>& difference, std::vector<float>& larger_norm) {
   difference.resize(sample.size());
   larger_norm.resize(sample.size());
   for (std::size_t n = 0; n < sample.size(); ++n) {
-    if (!block.Covers(sample[n])) continue;
-    const TokenComparison compared = Compare(block, pair, sample[n]);
+    if (!normed.block.Covers(sample[n])) continue;
+    const TokenComparison compared = Compare(normed, pair, sample[n]);
     difference[n] = static_cast<float>(compared.difference);
     larger_norm[n] = static_cast<float>(compared.larger_norm);
   }
 }
 
-void FillProbe(const OutputBlock& block, ExpertPair pair, std::span<const std::int32_t> rows,
+void FillProbe(const NormedBlock& normed, ExpertPair pair, std::span<const std::int32_t> rows,
                std::vector<float>& distance) {
   distance.resize(rows.size());
   for (std::size_t n = 0; n < rows.size(); ++n) {
-    if (!block.Covers(rows[n])) continue;
-    const TokenComparison compared = Compare(block, pair, rows[n]);
+    if (!normed.block.Covers(rows[n])) continue;
+    const TokenComparison compared = Compare(normed, pair, rows[n]);
     distance[n] = compared.difference == 0
                       ? 0.0f
                       : static_cast<float>(compared.difference / compared.larger_norm);
@@ -85,17 +105,18 @@ std::vector<PairRecord> MeasurePairs(const MoeBlock& moe, const Matrix& x,
     records[n].candidate = requests[n].candidate;
   }
   const auto fill = [&](const OutputBlock& block) {
+    const NormedBlock normed(block);
     ParallelFor(static_cast<std::int64_t>(requests.size()), [&](std::int64_t index) {
       const PairRequest& request = requests[static_cast<std::size_t>(index)];
       PairRecord& record = records[static_cast<std::size_t>(index)];
       const auto side = [&](std::int32_t expert) {
         return Prefix(tokens.samples[static_cast<std::size_t>(expert)].tokens, request.tokens);
       };
-      FillSide(block, request.pair, side(record.i), record.difference_on_i,
+      FillSide(normed, request.pair, side(record.i), record.difference_on_i,
                record.larger_norm_on_i);
-      FillSide(block, request.pair, side(record.j), record.difference_on_j,
+      FillSide(normed, request.pair, side(record.j), record.difference_on_j,
                record.larger_norm_on_j);
-      FillProbe(block, request.pair, tokens.probe_rows, record.probe_distance);
+      FillProbe(normed, request.pair, tokens.probe_rows, record.probe_distance);
     });
   };
   ForEachOutputBlock(moe, x, NeededRows(requests, tokens), budget_bytes, fill);

@@ -18,12 +18,12 @@ class Tokenizer {
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
 
-  // Ids of UTF-8 text without post-processing (no BOS is added). Fails on invalid UTF-8.
-  // Thread-safe.
+  // Ids of UTF-8 text without post-processing, truncation or padding (no BOS is added). Fails on
+  // invalid UTF-8. Thread-safe.
   std::vector<std::int32_t> Encode(std::string_view text) const;
   // Id of a token given literally (added or of the vocabulary), or -1.
   std::int32_t FindToken(std::string_view token) const;
-  std::int64_t vocab_size() const;  // added tokens included
+  std::int64_t vocab_size() const;  // largest id + 1, added tokens included
 
  private:
   struct Impl;

@@ -35,12 +35,19 @@ struct VerifiedFile {
 struct Verification {
   bool passed = false;
   bool checked_against_plan = false;
-  std::vector<Finding> findings;  // first max_findings; passed == findings.empty()
-  std::vector<VerifiedFile> files;
+  std::vector<Finding> findings;    // first max_findings by file and offset
+  std::int64_t findings_total = 0;  // passed == (findings_total == 0)
+  std::vector<VerifiedFile> files;  // ascending path
+  // Source files that OUT need not have and has not: weight files outside the index, .git, .cache.
+  std::vector<std::string> left_out;
   std::int64_t tensors = 0, tensors_changed = 0, rows_changed = 0, groups_identical = 0;
   std::uint64_t bytes_compared = 0, bytes_changed = 0;
 };
 
+// Everything that is wrong with OUT is a finding, its headers and plan included. Without a plan any
+// change is a finding. A plan inside OUT must carry its own hash (records/sealed_plan.h) and, if
+// options.plan is given, be that plan. Fails only if the source, options.plan or the disk cannot be
+// read.
 Verification VerifyCheckpoint(const std::filesystem::path& source, const std::filesystem::path& out,
                               const VerifyOptions& options);
 Json ToJson(const Verification& verification);

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "text/bpe_model.h"
+
+#include <algorithm>
+#include <limits>
+#include <queue>
+
+#include "base/error.h"
+#include "text/byte_alphabet.h"
+#include "text/tokenizer_json.h"
+
+namespace cacheready {
+namespace {
+
+constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
+
+std::uint64_t PairKey(std::int32_t left, std::int32_t right) {
+  return (std::uint64_t{static_cast<std::uint32_t>(left)} << 32) |
+         static_cast<std::uint32_t>(right);
+}
+
+// null, absent and "" mean the same.
+void RefuseNonEmpty(const Json& json, std::string_view key, std::string_view what) {
+  const std::string value = GetString(json, key, what, "");
+  if (!value.empty()) Fail("{}: {} '{}' is not supported", what, key, Shortened(value));
+}
+
+void CheckFeatures(const Json& json, std::string_view what) {
+  const bool legacy = FindMember(json, "type") == nullptr && FindMember(json, "merges") != nullptr;
+  const std::string type = legacy ? "BPE" : GetString(json, "type", what);
+  if (type != "BPE") Fail("{} '{}' is not supported (supported: BPE)", what, Shortened(type));
+  if (GetDouble(json, "dropout", what, 0.0) != 0.0) {
+    Fail("{}: dropout is not supported (ids would be random)", what);
+  }
+  if (GetBool(json, "byte_fallback", what, false)) {
+    Fail("{}: byte_fallback true is not supported (only byte-level BPE is)", what);
+  }
+  RefuseNonEmpty(json, "continuing_subword_prefix", what);
+  RefuseNonEmpty(json, "end_of_word_suffix", what);
+}
+
+}  // namespace
+
+// One token of a piece while it is being merged: a doubly linked list inside a vector.
+struct BpeModel::Symbol {
+  std::int32_t id = 0;
+  std::size_t previous = kNone;
+  std::size_t next = kNone;
+  bool merged_away = false;
+};
+
+BpeModel BpeModel::Parse(const Json& json, std::string_view what) {
+  BpeModel model;
+  model.what_ = fmt::format("{}: model", what);
+  CheckFeatures(json, model.what_);
+  model.ReadVocab(json);
+  model.ReadMerges(json);
+  for (unsigned byte = 0; byte < 256; ++byte) {
+    model.byte_ids_[byte] = model.FindToken(ByteCharacter(static_cast<std::uint8_t>(byte)));
+  }
+  const std::string unknown = GetString(json, "unk_token", model.what_, "");
+  if (!unknown.empty()) model.unknown_id_ = model.FindToken(unknown);
+  model.fuse_unknown_ = GetBool(json, "fuse_unk", model.what_, false);
+  model.ignore_merges_ = GetBool(json, "ignore_merges", model.what_, false);
+  return model;
+}
+
+void BpeModel::ReadVocab(const Json& json) {
+  const Json& vocab = GetMember(json, "vocab", what_);
+  if (!vocab.is_object()) {
+    Fail("{}: key 'vocab' is of type {}, expected an object", what_, vocab.type_name());
+  }
+  vocab_.reserve(vocab.size());
+  std::vector<std::int32_t> ids;
+  for (const auto& [token, id] : vocab.items()) {
+    // Not the largest 32-bit value: one more must still be an int32.
+    const bool in_range = id.is_number_unsigned() && id.get<std::uint64_t>() < 0x7FFFFFFF;
+    if (!in_range) {
+      Fail("{}: vocab: token '{}' has id {}, expected an integer from 0 to 2147483646", what_,
+           Shortened(token), Shortened(id.dump()));
+    }
+    ids.push_back(id.get<std::int32_t>());
+    vocab_.emplace(token, ids.back());
+  }
+  std::sort(ids.begin(), ids.end());
+  const auto twice = std::adjacent_find(ids.begin(), ids.end());
+  if (twice != ids.end()) Fail("{}: vocab: two tokens have id {}", what_, *twice);
+  if (!ids.empty()) max_id_ = ids.back();
+}
+
+void BpeModel::ReadMerges(const Json& json) {
+  const Json& merges = RequireArray(json, "merges", what_);
+  merges_.reserve(merges.size());
+  std::uint32_t rank = 0;
+  for (const Json& merge : merges) {
+    if (merge.type() != merges.front().type()) {
+      Fail("{}: merges mixes strings and pairs (at number {})", what_, rank);
+    }
+    if (merge.is_string()) {
+      const std::string& text = merge.get_ref<const std::string&>();
+      if (text.starts_with("#version")) continue;  // takes no rank
+      const std::size_t space = text.find(' ');
+      if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos) {
+        Fail("{}: merge number {} is '{}', expected two tokens with one space between", what_, rank,
+             Shortened(text));
+      }
+      const std::string_view view = text;
+      AddMerge(view.substr(0, space), view.substr(space + 1), rank++);
+    } else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() &&
+               merge[1].is_string()) {
+      AddMerge(merge[0].get_ref<const std::string&>(), merge[1].get_ref<const std::string&>(),
+               rank++);
+    } else {
+      Fail("{}: merge number {} is neither \"a b\" nor [\"a\", \"b\"]", what_, rank);
+    }
+  }
+}
+
+void BpeModel::AddMerge(std::string_view left, std::string_view right, std::uint32_t rank) {
+  const std::string merged = std::string(left) + std::string(right);
+  const std::int32_t left_id = FindToken(left);
+  const std::int32_t right_id = FindToken(right);
+  const std::int32_t merged_id = FindToken(merged);
+  if (left_id < 0 || right_id < 0 || merged_id < 0) {
+    const std::string_view absent = left_id < 0 ? left : right_id < 0 ? right : merged;
+    Fail("{}: merge number {} ('{}' and '{}') needs token '{}', which is not in the vocabulary",
+         what_, rank, Shortened(left), Shortened(right), Shortened(absent));
+  }
+  merges_[PairKey(left_id, right_id)] = {rank, merged_id};  // of equal pairs the last one counts
+}
+
+std::int32_t BpeModel::FindToken(std::string_view token) const {
+  const auto found = vocab_.find(std::string(token));
+  return found == vocab_.end() ? -1 : found->second;
+}
+
+const BpeModel::Merge* BpeModel::FindMerge(std::int32_t left, std::int32_t right) const {
+  const auto found = merges_.find(PairKey(left, right));
+  return found == merges_.end() ? nullptr : &found->second;
+}
+
+void BpeModel::Encode(std::string_view piece, std::vector<std::int32_t>& ids) const {
+  if (ignore_merges_) {
+    const std::int32_t whole = FindToken(ToByteAlphabet(piece));
+    if (whole >= 0) {
+      ids.push_back(whole);
+      return;
+    }
+  }
+  std::vector<Symbol> symbols = Symbols(piece);
+  MergeAll(symbols);
+  for (const Symbol& symbol : symbols) {
+    if (!symbol.merged_away) ids.push_back(symbol.id);
+  }
+}
+
+// One symbol a byte; bytes without a token are the unknown token, a run of them one if fuse_unk.
+std::vector<BpeModel::Symbol> BpeModel::Symbols(std::string_view piece) const {
+  std::vector<Symbol> symbols;
+  symbols.reserve(piece.size());
+  bool after_unknown = false;
+  for (const char c : piece) {
+    const auto byte = static_cast<std::uint8_t>(c);
+    std::int32_t id = byte_ids_[byte];
+    const bool unknown = id < 0;
+    if (unknown && after_unknown && fuse_unknown_) continue;
+    after_unknown = unknown;
+    if (unknown) id = unknown_id_;
+    if (id < 0) {
+      Fail(
+          "{}: the text has byte 0x{:02X}, which is not in the vocabulary ('{}'), and there is no "
+          "unknown token",
+          what_, byte, ByteCharacter(byte));
+    }
+    const std::size_t place = symbols.size();
+    if (place > 0) symbols.back().next = place;
+    symbols.push_back({id, place > 0 ? place - 1 : kNone, kNone, false});
+  }
+  return symbols;
+}
+
+// Always the merge of lowest rank, the leftmost of equals. The queue holds every pair that could
+// merge when it was put in; one whose symbols have changed since is recognized by what it would
+// become, and skipped.
+void BpeModel::MergeAll(std::vector<Symbol>& symbols) const {
+  struct Candidate {
+    std::uint32_t rank;
+    std::int32_t merged;
+    std::size_t place;
+    bool operator>(const Candidate& other) const {
+      return rank != other.rank ? rank > other.rank : place > other.place;
+    }
+  };
+  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue;
+  const auto add = [&](std::size_t place) {
+    const std::size_t next = symbols[place].next;
+    if (next == kNone) return;
+    if (const Merge* merge = FindMerge(symbols[place].id, symbols[next].id)) {
+      queue.push({merge->rank, merge->merged, place});
+    }
+  };
+  for (std::size_t place = 0; place < symbols.size(); ++place) add(place);
+  while (!queue.empty()) {
+    const Candidate top = queue.top();
+    queue.pop();
+    Symbol& left = symbols[top.place];
+    if (left.merged_away || left.next == kNone) continue;
+    Symbol& right = symbols[left.next];
+    const Merge* merge = FindMerge(left.id, right.id);
+    if (merge == nullptr || merge->merged != top.merged) continue;
+    left.id = top.merged;
+    left.next = right.next;
+    right.merged_away = true;
+    if (right.next != kNone) symbols[right.next].previous = top.place;
+    if (left.previous != kNone) add(left.previous);
+    add(top.place);
+  }
+}
+
+}  // namespace cacheready
