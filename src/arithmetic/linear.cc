@@ -24,21 +24,36 @@ bool UsesQuantizedActivations(const Arithmetic& arithmetic, Role role,
 }
 
 Matrix Multiply(const Arithmetic& arithmetic, Role role, const EncodedMatrix& weight,
-                const Matrix& x) {
+                LinearInput& x) {
   if (UsesQuantizedActivations(arithmetic, role, weight)) {
-    return MatMulScaled(weight, QuantizeTokensE4m3(x, weight.block_shape().cols),
-                        arithmetic.dither_seed);
+    return MatMulScaled(weight, x.quantized(weight.block_shape().cols), arithmetic.dither_seed);
   }
   MatMulOptions options{.reading = arithmetic.profile->reading,
                         .dither_seed = arithmetic.dither_seed};
   // Router rows are what a plan writes: they are exact, whatever is asked of the other weights.
   if (role == Role::kRouter) options.dither_seed.reset();
-  return MatMul(weight, PackedTokens(x), options);
+  return MatMul(weight, x.packed(), options);
 }
 
 }  // namespace
 
+const PackedTokens& LinearInput::packed() {
+  if (!packed_) packed_.emplace(x_);
+  return *packed_;
+}
+
+const QuantizedTokens& LinearInput::quantized(std::int64_t group) {
+  if (!quantized_ || quantized_->group != group) quantized_ = QuantizeTokensE4m3(x_, group);
+  return *quantized_;
+}
+
 Matrix Linear(const Arithmetic& arithmetic, Role role, const EncodedMatrix& weight, const Matrix& x,
+              std::span<const float> bias) {
+  LinearInput input(x);
+  return Linear(arithmetic, role, weight, input, bias);
+}
+
+Matrix Linear(const Arithmetic& arithmetic, Role role, const EncodedMatrix& weight, LinearInput& x,
               std::span<const float> bias) {
   CR_CHECK(arithmetic.profile != nullptr, "arithmetic without a profile");
   Matrix y = Multiply(arithmetic, role, weight, x);

@@ -1,6 +1,7 @@
 // The table of profiles. Read it by line: one rounding point, what each preset does there.
 //
 // fp32         the reference: nothing is rounded, weights are read as their format defines them.
+//              Experts are summed by expert, so that a near tie inside a selection cannot matter.
 // bf16-tp1     vLLM on one GPU, bf16 activations, weights dequantized to bf16.
 // bf16-eager   transformers' eager mode: as bf16-tp1, but routing weights in bf16 and the experts'
 //              outputs summed in expert order.
@@ -79,8 +80,9 @@ constexpr Profile WithRoundings(Preset preset, Profile profile) {
 }
 
 constexpr std::array<Profile, kPresets> kProfiles = {
-    WithRoundings(kFp32,
-                  {.name = "fp32", .description = "fp32 reference: no rounding between operators"}),
+    WithRoundings(kFp32, {.name = "fp32",
+                          .description = "fp32 reference: no rounding between operators",
+                          .expert_sum_in_topk_order = false}),
     WithRoundings(kBf16Tp1, {.name = "bf16-tp1",
                              .description = "bf16 activations and weights, one GPU, as vLLM",
                              .reading = WeightReading::kRoundedBf16}),

@@ -90,4 +90,20 @@ void Round(const Arithmetic& arithmetic, RoundingPoint point, std::span<float> v
 Matrix Linear(const Arithmetic& arithmetic, Role role, const EncodedMatrix& weight, const Matrix& x,
               std::span<const float> bias = {});
 
+// x of several linears (gate and up; q, k and v): packed and quantized once, when first needed.
+// Valid while x lives; for one thread.
+class LinearInput {
+ public:
+  explicit LinearInput(const Matrix& x) : x_(x) {}
+  const PackedTokens& packed();
+  const QuantizedTokens& quantized(std::int64_t group);
+
+ private:
+  const Matrix& x_;
+  std::optional<PackedTokens> packed_;
+  std::optional<QuantizedTokens> quantized_;
+};
+Matrix Linear(const Arithmetic& arithmetic, Role role, const EncodedMatrix& weight, LinearInput& x,
+              std::span<const float> bias = {});
+
 }  // namespace cacheready

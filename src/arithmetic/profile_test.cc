@@ -130,6 +130,20 @@ TEST(Linear, InW8a8QuantizesActivationsOfFp8BlocksOnly) {
   EXPECT_TRUE(std::ranges::equal(same.values(), expected.values()));
 }
 
+TEST(Linear, GivesTheSameBitsForAnInputPreparedOnce) {
+  const Fp8Weight w;
+  const EncodedMatrixPtr plain = MakeDenseMatrix(Normals(16, 128, 8));
+  const Matrix x = Normals(4, 128, 6);
+  for (const Profile& profile : Profiles()) {
+    const Arithmetic arithmetic{.profile = &profile};
+    LinearInput input(x);
+    for (const EncodedMatrix* weight : {w.matrix.get(), plain.get(), w.matrix.get()}) {
+      EXPECT_TRUE(std::ranges::equal(Linear(arithmetic, Role::kExpert, *weight, input).values(),
+                                     Linear(arithmetic, Role::kExpert, *weight, x).values()));
+    }
+  }
+}
+
 TEST(Linear, DithersEverythingButTheRouter) {
   const Fp8Weight w;
   const Matrix x = Normals(4, 128, 6);

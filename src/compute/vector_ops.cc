@@ -28,6 +28,7 @@ void ForEachRowBlock(const Matrix& x, const std::function<void(std::int64_t row)
 
 void ForEachChunk(std::span<float> x, const std::function<void(std::span<float>)>& body) {
   const auto size = static_cast<std::int64_t>(x.size());
+  if (size <= kGrain) return body(x);
   ParallelFor((size + kGrain - 1) / kGrain, [&](std::int64_t chunk) {
     const std::int64_t begin = chunk * kGrain;
     body(x.subspan(static_cast<std::size_t>(begin),
