@@ -51,6 +51,8 @@ constexpr RoundingLine kRoundings[] = {
     // silu_and_mul rounds the silu, then the product.
     {RoundingPoint::kSilu,                   {kNone, kBf16,   kBf16,     kBf16}},
     {RoundingPoint::kSiluUp,                 {kNone, kBf16,   kBf16,     kBf16}},
+    // vLLM's Triton kernel weights the fp32 sum before it rounds; here, as in transformers, the
+    // expert's output is rounded at kLinear first: one rounding more.
     {RoundingPoint::kWeightedExpert,         {kNone, kBf16,   kBf16,     kBf16}},
     // After every addition: vLLM's moe_sum and transformers' index_add_ accumulate in bf16.
     {RoundingPoint::kExpertSum,              {kNone, kBf16,   kBf16,     kBf16}},
