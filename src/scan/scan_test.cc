@@ -12,9 +12,12 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
+#include "base/random.h"
 #include "compute/sequence_ops.h"
 #include "io/mapped_file.h"
+#include "scan/noise.h"
 #include "scan/scan_text.h"
+#include "scan/small_moe.h"
 #include "stream/stream.h"
 
 namespace cacheready {
@@ -200,6 +203,37 @@ TEST_F(ScanTest, RecordsWhatTheModelComputes) {
     }
   };
   while (state.next_layer < 2) AdvanceLayer(model, text.batch, passes, compare, state);
+}
+
+// Weights of an expert under a dither seed, as a feed-forward of its own.
+FeedForward DitheredCopy(const FeedForward& expert, std::uint64_t seed) {
+  const auto copy = [&](const EncodedMatrix& stored) {
+    Matrix weights(stored.rows(), stored.cols());
+    stored.DecodeRowsDithered(0, stored.rows(), seed, weights.values().data());
+    return MakeDenseMatrix(std::move(weights));
+  };
+  return {copy(*expert.gate), copy(*expert.up), copy(*expert.down), expert.activation};
+}
+
+TEST_F(ScanTest, NoiseOfFp8ExpertsIsTheRoundingOfTheirWeightsAndOfWhatTheProfileRounds) {
+  const std::unique_ptr<Layer> layer = Reference().model->OpenLayer(1);
+  const MoeBlock& moe = *layer->moe();
+  const Matrix x = NormalMatrix(16, 256, 1, 77);
+  const std::vector<std::int32_t> rows = {2, 3, 5, 15};
+  const auto fp32 = RenditionNoise(moe, 7, x, rows, {&GetProfile("fp32"), 4, 1});
+  const auto w8a8 = RenditionNoise(moe, 7, x, rows, {&GetProfile("fp8-w8a8"), 4, 1});
+  const FeedForward dithered = DitheredCopy(moe.experts[7], HashWords({4, 1, 7}));
+  const Matrix reference = RunExpert(Fp32Arithmetic(), moe, 7, x, rows);
+  const Matrix moved =
+      RunFeedForward(Fp32Arithmetic(), Role::kExpert, dithered, GatherRows(x, rows));
+  for (std::size_t n = 0; n < rows.size(); ++n) {
+    const auto r = static_cast<std::int64_t>(n);
+    const double expected =
+        std::sqrt(SquaredDistance(moved.row(r), reference.row(r)) / SquaredNorm(reference.row(r)));
+    EXPECT_FLOAT_EQ(fp32[n], static_cast<float>(expected));
+    EXPECT_GT(w8a8[n], fp32[n]);
+    EXPECT_LT(w8a8[n], 3 * fp32[n]);
+  }
 }
 
 TEST_F(ScanTest, EstimatesNoLessThanItWrites) {
