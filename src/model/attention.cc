@@ -45,14 +45,15 @@ class Attention final : public Mixer {
 
   Matrix Run(const Arithmetic& arithmetic, const Matrix& x,
              DocumentBounds documents) const override {
-    Matrix q = Linear(arithmetic, Role::kMixerInput, *q_, x);
+    LinearInput input(x);
+    Matrix q = Linear(arithmetic, Role::kMixerInput, *q_, input);
     Matrix gate;
     if (spec_.output_gate) {
       gate = HalfOfHeads(q, spec_.head_dim, true);
       q = HalfOfHeads(q, spec_.head_dim, false);
     }
-    Matrix k = Linear(arithmetic, Role::kMixerInput, *k_, x);
-    const Matrix v = Linear(arithmetic, Role::kMixerInput, *v_, x);
+    Matrix k = Linear(arithmetic, Role::kMixerInput, *k_, input);
+    const Matrix v = Linear(arithmetic, Role::kMixerInput, *v_, input);
     if (q_norm_) RunNormSlices(arithmetic, *q_norm_, q);
     if (k_norm_) RunNormSlices(arithmetic, *k_norm_, k);
     RunRotary(arithmetic, spec_.rotary, documents, q);

@@ -7,8 +7,9 @@ namespace cacheready {
 Matrix RunFeedForward(const Arithmetic& arithmetic, Role role, const FeedForward& ffn,
                       const Matrix& x) {
   CR_CHECK(ffn.activation == Activation::kSwiglu, "unknown activation");
-  Matrix inner = Linear(arithmetic, role, *ffn.gate, x);
-  const Matrix up = Linear(arithmetic, role, *ffn.up, x);
+  LinearInput input(x);
+  Matrix inner = Linear(arithmetic, role, *ffn.gate, input);
+  const Matrix up = Linear(arithmetic, role, *ffn.up, input);
   Silu(inner.values());
   Round(arithmetic, RoundingPoint::kSilu, inner.values());
   const std::span<float> products = inner.values();

@@ -43,7 +43,8 @@ class GatedDeltaNet final : public Mixer {
 
   Matrix Run(const Arithmetic& arithmetic, const Matrix& x,
              DocumentBounds documents) const override {
-    Matrix mixed = Linear(arithmetic, Role::kMixerInput, *qkv_, x);
+    LinearInput input(x);
+    Matrix mixed = Linear(arithmetic, Role::kMixerInput, *qkv_, input);
     mixed = CausalConvolution(mixed, kernel_, spec_.convolution_width, {}, documents);
     // The convolution kernels of the engines apply SiLU before their one rounding.
     Silu(mixed.values());
@@ -58,17 +59,17 @@ class GatedDeltaNet final : public Mixer {
     const float scale = 1.0f / std::sqrt(static_cast<float>(spec_.key_dim));
     for (float& value : q.values()) value *= scale;
 
-    Matrix o = GatedDeltaRule(q, k, v, LogDecay(arithmetic, x), UpdateStrength(arithmetic, x),
-                              {spec_.key_heads, spec_.value_heads, spec_.key_dim, spec_.value_dim},
-                              documents);
+    Matrix o = GatedDeltaRule(
+        q, k, v, LogDecay(arithmetic, input), UpdateStrength(arithmetic, input),
+        {spec_.key_heads, spec_.value_heads, spec_.key_dim, spec_.value_dim}, documents);
     Round(arithmetic, RoundingPoint::kRecurrence, o.values());
-    GateNorm(arithmetic, Linear(arithmetic, Role::kMixerInput, *z_, x), o);
+    GateNorm(arithmetic, Linear(arithmetic, Role::kMixerInput, *z_, input), o);
     return Linear(arithmetic, Role::kMixerOutput, *out_, o);
   }
 
  private:
   // g = -exp(A_log) softplus(a + dt_bias), [tokens, value_heads]
-  Matrix LogDecay(const Arithmetic& arithmetic, const Matrix& x) const {
+  Matrix LogDecay(const Arithmetic& arithmetic, LinearInput& x) const {
     Matrix g = Linear(arithmetic, Role::kMixerInput, *a_, x);
     for (std::int64_t t = 0; t < g.rows(); ++t) {
       const auto row = g.row(t);
@@ -81,7 +82,7 @@ class GatedDeltaNet final : public Mixer {
   }
 
   // beta = sigmoid(b), [tokens, value_heads]
-  Matrix UpdateStrength(const Arithmetic& arithmetic, const Matrix& x) const {
+  Matrix UpdateStrength(const Arithmetic& arithmetic, LinearInput& x) const {
     Matrix beta = Linear(arithmetic, Role::kMixerInput, *b_, x);
     for (float& value : beta.values()) value = SigmoidF(value);
     return beta;

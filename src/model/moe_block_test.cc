@@ -122,6 +122,10 @@ TEST(MoeBlock, ExpertsAreAddedInTheOrderOfTheProfile) {
   ExpectSummedInOrder(profile, true);
 }
 
+TEST(MoeBlock, TheFp32ReferenceAddsInExpertOrder) {
+  EXPECT_FALSE(Fp32Arithmetic().profile->expert_sum_in_topk_order);
+}
+
 TEST(MoeBlock, ATokensOutputDoesNotDependOnTheOtherTokens) {
   const MoeBlock moe = RandomBlock(true);
   const Matrix x = Random(kTokens, kHidden, 5);
