@@ -169,7 +169,7 @@ TEST_F(Writer, MakesNothingInADryRun) {
 
 TEST_F(Writer, RefusesRowsOfOtherWeights) {
   std::vector<RowPatch> patches = RowPatches(plan_);
-  patches[0].replaced_sha256 = std::string(64, 'a');
+  patches[1].replaced_sha256 = std::string(64, 'a');
   EXPECT_THAT(ErrorOfPatches(patches), HasSubstr("other weights"));
   patches = RowPatches(plan_);
   patches[0].tensor = "model.layers.7.mlp.gate.weight";

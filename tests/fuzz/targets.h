@@ -14,5 +14,6 @@ void FuzzShardIndex(std::span<const std::uint8_t> input);         // model.safet
 // config.json of a checkpoint that is otherwise in order: reading it, choosing the family, and
 // checking every tensor against it.
 void FuzzConfig(std::span<const std::uint8_t> input);
+void FuzzTokenizer(std::span<const std::uint8_t> input);  // tokenizer.json, zero byte, text
 
 }  // namespace cacheready

@@ -37,7 +37,8 @@ TEST_P(CorpusReplay, RunsEveryFileOfTheCorpus) {
 INSTANTIATE_TEST_SUITE_P(Targets, CorpusReplay,
                          testing::Values(Target{"safetensors_header", FuzzSafetensorsHeader},
                                          Target{"shard_index", FuzzShardIndex},
-                                         Target{"config", FuzzConfig}),
+                                         Target{"config", FuzzConfig},
+                                         Target{"tokenizer", FuzzTokenizer}),
                          [](const auto& test) { return std::string(test.param.name); });
 
 }  // namespace
