@@ -166,6 +166,7 @@ void EvaluateOut(const Source& source, const CanonicalizeRequest& request, const
   const auto out = OpenSource(request.out);
   const EvaluateRequest evaluate{.source = request.source,
                                  .out = request.out,
+                                 .text = {},
                                  .profile = request.profile,
                                  .tokens = request.evaluation_tokens,
                                  .seed = request.seed,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/scan_command.h"
 
-#include "base/console.h"
+#include <fmt/format.h>
+
 #include "pipeline/files.h"
 #include "pipeline/text_table.h"
 

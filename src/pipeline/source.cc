@@ -41,7 +41,7 @@ std::unique_ptr<Source> OpenSource(const std::string& source) {
 std::vector<Document> ReadText(const Checkpoint& checkpoint, const TextFile& text) {
   const std::string contents = ReadTextFile(text.path);
   std::optional<Tokenizer> tokenizer;
-  if (NeedsTokenizer(contents)) tokenizer = OpenTokenizer(checkpoint.folder());
+  if (NeedsTokenizer(contents)) tokenizer.emplace(OpenTokenizer(checkpoint.folder()));
   std::vector<Document> documents = ParseDocuments(
       contents, text.path, tokenizer ? &*tokenizer : nullptr, text.max_tokens, text.min_tokens);
   if (documents.empty()) {

@@ -18,7 +18,7 @@ std::size_t WidthOf(const std::string& cell) {
 
 std::string Padded(const std::string& cell, std::size_t width, bool left) {
   const std::string blanks(width - std::min(width, WidthOf(cell)), ' ');
-  return left ? cell + blanks : blanks + cell;
+  return left ? fmt::format("{}{}", cell, blanks) : fmt::format("{}{}", blanks, cell);
 }
 
 std::string WithoutTrailingBlanks(std::string line) {
@@ -37,9 +37,10 @@ std::string TextTable::Text() const {
   for (const auto& row : rows_) {
     std::string line;
     for (std::size_t c = 0; c < row.size(); ++c) {
-      line += (c == 0 ? "" : "  ") + Padded(row[c], widths[c], c == 0);
+      if (c > 0) line.append(2, ' ');
+      line.append(Padded(row[c], widths[c], c == 0));
     }
-    text += WithoutTrailingBlanks(line) + "\n";
+    text.append(WithoutTrailingBlanks(std::move(line))).push_back('\n');
   }
   return text;
 }
@@ -49,7 +50,8 @@ std::string FactList::Text() const {
   for (const auto& [name, value] : facts_) width = std::max(width, WidthOf(name));
   std::string text;
   for (const auto& [name, value] : facts_) {
-    text += WithoutTrailingBlanks(Padded(name, width, true) + "  " + value) + "\n";
+    text.append(WithoutTrailingBlanks(fmt::format("{}  {}", Padded(name, width, true), value)))
+        .push_back('\n');
   }
   return text;
 }
@@ -62,12 +64,14 @@ std::string PlainText(std::string markdown) {
 }
 
 std::string Grouped(std::int64_t value) {
-  std::string digits = std::to_string(value);
-  for (std::size_t place = digits.size(); place > 3 + (value < 0 ? 1u : 0u);) {
-    place -= 3;
-    digits.insert(place, ",");
+  const std::string digits = std::to_string(value);
+  std::string grouped;
+  for (std::size_t n = 0; n < digits.size(); ++n) {
+    const bool after_digit = n > 0 && digits[n - 1] != '-';
+    if (after_digit && (digits.size() - n) % 3 == 0) grouped.push_back(',');
+    grouped.push_back(digits[n]);
   }
-  return digits;
+  return grouped;
 }
 
 std::string ByteText(std::uint64_t bytes) {

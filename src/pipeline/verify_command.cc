@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/verify_command.h"
 
+#include <fmt/format.h>
+
 #include "cacheready/cacheready.h"
 #include "checkpoint/checkpoint.h"
 #include "pipeline/text_table.h"

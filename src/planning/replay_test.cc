@@ -20,11 +20,12 @@ RowCandidate MeanRow(const SyntheticLayer& layer, const std::vector<std::int32_t
 }
 
 struct Tied {
+  std::vector<std::int32_t> members;
   RowCandidate row;
   std::vector<float> logits;
-  RowEdit edit;
-  Tied(const SyntheticLayer& layer, const std::vector<std::int32_t>& members)
-      : row(MeanRow(layer, members)) {
+  RowEdit edit;  // views the members above
+  Tied(const SyntheticLayer& layer, std::vector<std::int32_t> tied)
+      : members(std::move(tied)), row(MeanRow(layer, members)) {
     const Matrix column = CandidateLogits(layer.record().x, std::span(&row, 1));
     logits.assign(column.values().begin(), column.values().end());
     edit = {members, logits, row.selection_bias_value};
