@@ -75,6 +75,17 @@ Json FlipNumbers(const LayerFindings& findings,
   return json;
 }
 
+// Near each other by the probe, and not to be judged.
+std::int64_t UnknownCandidates(const LayerFindings& findings) {
+  std::set<std::pair<std::int32_t, std::int32_t>> candidates;
+  for (const PairRecord& pair : findings.source->record->pairs) {
+    if (pair.candidate) candidates.emplace(pair.i, pair.j);
+  }
+  return std::count_if(findings.pairs.begin(), findings.pairs.end(), [&](const PairEvidence& pair) {
+    return pair.verdict == PairVerdict::kUnknown && candidates.contains({pair.i, pair.j});
+  });
+}
+
 Json PairCounts(const LayerFindings& findings) {
   const auto count = [&](PairVerdict verdict) {
     return std::count_if(findings.pairs.begin(), findings.pairs.end(),
@@ -86,6 +97,7 @@ Json PairCounts(const LayerFindings& findings) {
   json["candidates"] = std::count_if(records.begin(), records.end(),
                                      [](const PairRecord& pair) { return pair.candidate; });
   json["unknown"] = count(PairVerdict::kUnknown);
+  json["unknown_candidates"] = UnknownCandidates(findings);
   json["apart"] = count(PairVerdict::kApart);
   json["chosen"] = count(PairVerdict::kLost) + count(PairVerdict::kEquivalent);
   json["confirmed"] = count(PairVerdict::kEquivalent);
