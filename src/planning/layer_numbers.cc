@@ -228,7 +228,8 @@ Json ToJson(const RoutingEffects& effects) {
   json["class_counts_changed"] = effects.class_counts_changed;
   json["gate_mass_moved"] = effects.gate_mass_moved;
   json["rms_change"] = effects.rms_change;
-  json["tokens_beyond_stored_ranks"] = effects.bounded_tokens;
+  json["tokens_by_stand_in"] = effects.stand_in_tokens;
+  json["tokens_bounded"] = effects.bounded_tokens;
   return json;
 }
 

@@ -62,6 +62,15 @@ DecoyCounts JudgeDecoys(const EvidenceSource& source, const EvidenceRule& rule) 
   return counts;
 }
 
+StandIns StandInsOf(std::int64_t experts, const std::vector<PairEvidence>& pairs) {
+  StandIns stand_ins(experts);
+  for (const PairEvidence& pair : pairs) {
+    if (pair.verdict != PairVerdict::kEquivalent) continue;
+    stand_ins.Set(pair.i, pair.j, std::max(pair.sides[0].upper.p95, pair.sides[1].upper.p95));
+  }
+  return stand_ins;
+}
+
 double MeanSquare(const std::vector<float>& values) {
   double sum = 0;
   for (const float value : values) sum += static_cast<double>(value) * static_cast<double>(value);
@@ -115,6 +124,7 @@ LayerPlan PlanLayer(const TextLayout& text, const LayerRecord& record,
 
   // Which of them are tied.
   const Boundaries boundaries = FindBoundaries(spec, record.logits, record.profile_logits);
+  const StandIns stand_ins = StandInsOf(spec.experts, pairs);
   std::optional<Replay> replay;
   std::optional<BudgetResult> budget;
   if (!tree.roots.empty()) {
@@ -122,7 +132,7 @@ LayerPlan PlanLayer(const TextLayout& text, const LayerRecord& record,
       Fail("layer record {}: has candidate pairs but no tensors 'x' and 'gram'; scan again",
            record.layer);
     }
-    replay.emplace(record, spec);
+    replay.emplace(record, spec, &stand_ins);
     const double limit = options.budget * MeanSquare(record.profile_change);
     budget = TakeGroups(record, tree, boundaries, limit, *replay);
   }

@@ -2,9 +2,11 @@
 // y' - y = sum_e (g'_e - g_e) f_e over the experts of either set, and its squared norm is c^T G c
 // with the Gram matrix that the scan stored for the experts ranked 1 ... 2k; the shared part has
 // coefficient 0. So the change is exact, at (2k)^2 multiplications a token instead of an expert
-// run. An expert that comes in from beyond rank 2k has no inner products there: its weight times
-// the largest norm that it ever showed is added to the norm (triangle inequality), and the token is
-// counted.
+// run. An expert that comes in from beyond rank 2k has no inner products there. It is nearly always
+// a member of a tied group of which another member ranks high: that one's output stands in for it,
+// and the upper limit of their distance, by which they were found equivalent, is charged on top.
+// Without such a member its weight times the largest norm that it ever showed is added (triangle
+// inequality). Both kinds of tokens are counted.
 //
 // Only tokens near the edited rows can change. For routers whose weights depend on the selected
 // logits alone, a token stays as it is if it selected no member and the new row does not rank among
@@ -101,23 +103,34 @@ TokenEffects CompareSelections(std::span<const std::int32_t> ids, std::span<cons
 
 }  // namespace
 
-Replay::Replay(const LayerRecord& record, RouterSpec spec)
+StandIns::StandIns(std::int64_t experts)
+    : experts_(experts),
+      distances_(static_cast<std::size_t>(experts * experts),
+                 std::numeric_limits<double>::infinity()) {}
+
+void StandIns::Set(std::int64_t i, std::int64_t j, double distance) {
+  distances_[static_cast<std::size_t>(i * experts_ + j)] = distance;
+  distances_[static_cast<std::size_t>(j * experts_ + i)] = distance;
+}
+
+Replay::Replay(const LayerRecord& record, RouterSpec spec, const StandIns* stand_ins)
     : record_(record),
+      stand_ins_(stand_ins),
       spec_(std::move(spec)),
       only_selected_matter_(OnlySelectedMatter(spec_)),
       logits_(record.logits),
       stored_(Route(spec_, logits_, Fp32Arithmetic())),
       current_(stored_),
       squared_change_(At(stored_.tokens()), 0.0),
-      bounded_(At(stored_.tokens()), 0),
+      known_(At(stored_.tokens()), Knowledge::kExact),
       level_(At(stored_.tokens()), 0.0) {
   CR_CHECK(record.ranked_per_token > 0, "layer {} has no candidates to replay", record.layer);
   MeasureNorms();
   for (std::int64_t t = 0; t < tokens(); ++t) {
     level_[At(t)] = EntryLevel(t);
-    bool bounded = false;
-    SquaredChange(t, stored_.ids_of(t), stored_.weights_of(t), bounded);
-    if (bounded) {
+    Knowledge known = Knowledge::kExact;
+    SquaredChange(t, stored_.ids_of(t), stored_.weights_of(t), known);
+    if (known != Knowledge::kExact) {
       Fail("layer record {}: tensor 'ranked' misses an expert that token {} selects; scan again",
            record.layer, t);
     }
@@ -164,8 +177,35 @@ bool Replay::MayChange(const RowEdit& edit, std::int64_t token) const {
   });
 }
 
+// What an expert beyond the stored ranks adds to the norm; a stand-in's coefficient is put into
+// `change`.
+double Replay::ChargeBeyond(std::int64_t token, std::int32_t expert, double weight,
+                            std::span<double> change, Knowledge& known) const {
+  const std::size_t r = At(record_.ranked_per_token);
+  const std::span<const std::int32_t> ranked(record_.ranked.data() + At(token) * r, r);
+  std::size_t nearest = r;
+  double distance = 1;  // a farther one says no more than the bound
+  for (std::size_t a = 0; stand_ins_ != nullptr && a < r; ++a) {
+    const double d = stand_ins_->At(expert, ranked[a]);
+    if (d >= distance) continue;
+    distance = d;
+    nearest = a;
+  }
+  if (nearest == r) {
+    known = Knowledge::kBound;
+    return std::abs(weight) * largest_norm_[At(expert)];
+  }
+  known = std::max(known, Knowledge::kStandIn);
+  change[nearest] += weight;
+  // |f - f'| <= d max(|f|, |f'|) <= d / (1 - d) |f'|.
+  const std::size_t packed = (r + 1) * (r + 2) / 2;
+  const std::size_t diagonal = At(token) * packed + nearest * (r + 1) - nearest * (nearest - 1) / 2;
+  const double norm = std::sqrt(std::max(record_.gram[diagonal], 0.0));
+  return std::abs(weight) * distance / (1 - distance) * norm;
+}
+
 double Replay::SquaredChange(std::int64_t token, std::span<const std::int32_t> ids,
-                             std::span<const float> weights, bool& bounded) const {
+                             std::span<const float> weights, Knowledge& known) const {
   const std::size_t r = At(record_.ranked_per_token);
   const std::span<const std::int32_t> ranked(record_.ranked.data() + At(token) * r, r);
   std::vector<double> change(r, 0.0);
@@ -175,8 +215,7 @@ double Replay::SquaredChange(std::int64_t token, std::span<const std::int32_t> i
     if (place != ranked.end()) {
       change[At(place - ranked.begin())] += weight;
     } else {
-      beyond += std::abs(weight) * largest_norm_[At(expert)];
-      bounded = true;
+      beyond += ChargeBeyond(token, expert, weight, change, known);
     }
   };
   const auto stored_ids = stored_.ids_of(token);
@@ -211,14 +250,13 @@ ReplayedTokens Replay::Evaluate(const RowEdit& edit) const {
   }
   replayed.routing = Route(edited, logits, Fp32Arithmetic());
   replayed.squared_change.resize(replayed.tokens.size());
-  replayed.bounded.resize(replayed.tokens.size());
+  replayed.known.resize(replayed.tokens.size());
   double rise = 0;
   for (std::size_t n = 0; n < replayed.tokens.size(); ++n) {
     const auto row = static_cast<std::int64_t>(n);
-    bool bounded = false;
+    replayed.known[n] = Knowledge::kExact;
     replayed.squared_change[n] = SquaredChange(replayed.tokens[n], replayed.routing.ids_of(row),
-                                               replayed.routing.weights_of(row), bounded);
-    replayed.bounded[n] = bounded ? 1 : 0;
+                                               replayed.routing.weights_of(row), replayed.known[n]);
     rise += replayed.squared_change[n] - squared_change_[At(replayed.tokens[n])];
   }
   replayed.mean_square_rise = rise / static_cast<double>(tokens());
@@ -239,7 +277,7 @@ void Replay::Commit(const RowEdit& edit, const ReplayedTokens& replayed) {
                 current_.weights.begin() + t * spec_.top_k);
     current_.margin[At(t)] = replayed.routing.margin[n];
     squared_change_[At(t)] = replayed.squared_change[n];
-    bounded_[At(t)] = replayed.bounded[n];
+    known_[At(t)] = replayed.known[n];
     level_[At(t)] = EntryLevel(t);
   }
   mean_square_ = std::accumulate(squared_change_.begin(), squared_change_.end(), 0.0) /
@@ -259,7 +297,8 @@ RoutingEffects Replay::EffectsOf(const ReplayedTokens& replayed,
     effects.class_counts_changed += token.counts_changed ? 1 : 0;
     effects.gate_mass_moved += token.mass_moved;
     squares += replayed.squared_change[n];
-    effects.bounded_tokens += replayed.bounded[n];
+    effects.stand_in_tokens += replayed.known[n] == Knowledge::kStandIn ? 1 : 0;
+    effects.bounded_tokens += replayed.known[n] == Knowledge::kBound ? 1 : 0;
   }
   const auto count = static_cast<double>(tokens());
   effects.class_counts_changed /= count;
@@ -274,7 +313,7 @@ RoutingEffects Replay::EffectsOfCommitted(std::span<const std::int32_t> class_of
   std::iota(all.tokens.begin(), all.tokens.end(), 0);
   all.routing = current_;
   all.squared_change = squared_change_;
-  all.bounded = bounded_;
+  all.known = known_;
   return EffectsOf(all, class_of);
 }
 

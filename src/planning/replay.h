@@ -19,12 +19,34 @@ struct RowEdit {
   float selection_bias = 0;       // used only if the router has one
 };
 
+// How far apart the outputs of equivalent experts are, for tokens on which one of them was not run:
+// upper limits of the relative distance, infinite for pairs that are not known to be equivalent.
+class StandIns {
+ public:
+  explicit StandIns(std::int64_t experts);
+  void Set(std::int64_t i, std::int64_t j, double distance);
+  double At(std::int64_t i, std::int64_t j) const {
+    return distances_[static_cast<std::size_t>(i * experts_ + j)];
+  }
+
+ private:
+  std::int64_t experts_;
+  std::vector<double> distances_;
+};
+
+// How the change of a token's output is known.
+enum class Knowledge : std::uint8_t {
+  kExact,    // from the Gram matrix
+  kStandIn,  // an equivalent expert's output, and the distance limit charged on top
+  kBound,    // the triangle inequality alone
+};
+
 // Tokens whose selection or weights an edit may change, with what they become.
 struct ReplayedTokens {
   std::vector<std::int32_t> tokens;    // ascending
   Routing routing;                     // of these tokens
   std::vector<double> squared_change;  // (|y' - y| / |y|)^2 of these tokens, y of the stored router
-  std::vector<std::uint8_t> bounded;   // 1: the new set leaves the stored ranks, bound charged
+  std::vector<Knowledge> known;        // of these tokens: the worst of what came in
   double mean_square_rise = 0;         // over all tokens, against what is committed
 };
 
@@ -33,14 +55,14 @@ struct RoutingEffects {
   double class_counts_changed = 0;  // share of tokens with another number of members in some class
   double gate_mass_moved = 0;       // mean over tokens of sum_c |G'_c - G_c| / 2
   double rms_change = 0;            // RMS over tokens of |y' - y| / |y|
-  std::int64_t bounded_tokens = 0;
+  std::int64_t stand_in_tokens = 0, bounded_tokens = 0;  // Knowledge of the tokens
 };
 
 class Replay {
  public:
   // Requires record.ranked_per_token > 0 (a layer with candidates). Fails if the stored ranks miss
-  // a selected expert. `record` must outlive the replay.
-  Replay(const LayerRecord& record, RouterSpec spec);
+  // a selected expert. `record` and `stand_ins` (may be null) must outlive the replay.
+  Replay(const LayerRecord& record, RouterSpec spec, const StandIns* stand_ins = nullptr);
 
   ReplayedTokens Evaluate(const RowEdit& edit) const;
   void Commit(const RowEdit& edit, const ReplayedTokens& replayed);
@@ -61,16 +83,19 @@ class Replay {
   bool MayChange(const RowEdit& edit, std::int64_t token) const;
   double EntryLevel(std::int64_t token) const;
   double SquaredChange(std::int64_t token, std::span<const std::int32_t> ids,
-                       std::span<const float> weights, bool& bounded) const;
+                       std::span<const float> weights, Knowledge& known) const;
+  double ChargeBeyond(std::int64_t token, std::int32_t expert, double weight,
+                      std::span<double> change, Knowledge& known) const;
   void MeasureNorms();
 
   const LayerRecord& record_;
+  const StandIns* stand_ins_;
   RouterSpec spec_;
   bool only_selected_matter_;
   Matrix logits_;  // current
   Routing stored_, current_;
   std::vector<double> squared_change_;  // [tokens], of current_
-  std::vector<std::uint8_t> bounded_;   // [tokens]
+  std::vector<Knowledge> known_;        // [tokens]
   std::vector<double> level_;           // [tokens]: what an expert must rank above to be selected
   std::vector<double> largest_norm_;    // [experts]: of outputs seen in the Gram matrices
   double mean_square_ = 0;
