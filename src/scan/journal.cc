@@ -65,6 +65,10 @@ StreamState ReadState(const std::filesystem::path& path, std::int64_t next_layer
   StreamState state;
   state.next_layer = next_layer;
   for (const TensorEntry& entry : header.tensors) {
+    if (entry.dtype != Dtype::kF32 || entry.shape.size() != 2) {
+      Fail("{}: tensor '{}' is {} {}, expected F32 [tokens, hidden]", path.string(), entry.name,
+           DtypeName(entry.dtype), ShapeText(entry.shape));
+    }
     Matrix hidden(entry.shape.at(0), entry.shape.at(1));
     std::memcpy(hidden.values().data(), file.bytes().data() + header.data_begin + entry.begin,
                 hidden.values().size_bytes());

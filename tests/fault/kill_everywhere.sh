@@ -29,7 +29,7 @@ set_command() {
     plan) COMMAND=(plan "$IN/scan" -o "$OUT/plan.json") ;;
     scan) COMMAND=(scan "$IN/src" -c "$IN/text.jsonl" -o "$OUT/scan" --tokens 512
                    --document-tokens 64) ;;
-    canonicalize) COMMAND=(canonicalize "$IN/src" -c "$IN/text.jsonl" -o "$OUT/ck" --tokens 1280
+    canonicalize) COMMAND=(-q canonicalize "$IN/src" -c "$IN/text.jsonl" -o "$OUT/ck" --tokens 1280
                            --document-tokens 64 --check-tokens 256 --eval-tokens 128) ;;
     *) fail "no such operation: $1" ;;
   esac
