@@ -3,17 +3,26 @@
 
 #include "base/error.h"
 #include "base/math.h"
+#include "model/rotary_scaling.h"
 
 namespace cacheready {
 
+ConfigReader RotaryParameters(const ConfigReader& config) {
+  const ConfigReader parameters =
+      config.Object(config.Has("rope_scaling") ? "rope_scaling" : "rope_parameters");
+  for (const char* kind : {"full_attention", "sliding_attention", "chunked_attention"}) {
+    if (!parameters.Has(kind)) continue;
+    Fail(
+        "{}: key '{}' gives a kind of layers its own positions, and only one object for all is "
+        "implemented",
+        parameters.what(), kind);
+  }
+  return parameters;
+}
+
 Rotary ReadRotary(const ConfigReader& config, std::int64_t head_dim,
                   const RotaryDefaults& defaults) {
-  const ConfigReader parameters = config.Object("rope_parameters");
-  const ConfigReader scaling = config.Object("rope_scaling");  // the name before transformers 5
-  parameters.RequireText("rope_type", "default");
-  scaling.RequireText("rope_type", "default");
-  scaling.RequireText("type", "default");
-
+  const ConfigReader parameters = RotaryParameters(config);
   const double theta = parameters.Number("rope_theta", config.Number("rope_theta", defaults.theta));
   const double partial = parameters.Number(
       "partial_rotary_factor", config.Number("partial_rotary_factor", defaults.partial));
@@ -29,12 +38,19 @@ Rotary ReadRotary(const ConfigReader& config, std::int64_t head_dim,
     const double exponent = static_cast<double>(i) / static_cast<double>(rotary.rotary_dim);
     rotary.inv_freq.push_back(static_cast<float>(Pow(theta, -exponent)));
   }
+  ScaleRotary(config, parameters, theta, rotary);
   return rotary;
 }
 
 void RunRotary(const Arithmetic& arithmetic, const Rotary& rotary, DocumentBounds documents,
                Matrix& x) {
-  RotateHalves(x, rotary.head_dim, rotary.rotary_dim, rotary.inv_freq, rotary.factor, documents);
+  Rotate(x,
+         {.head_dim = rotary.head_dim,
+          .first = rotary.first,
+          .pairs = rotary.pairs,
+          .inv_freq = rotary.inv_freq,
+          .factor = rotary.factor},
+         documents);
   Round(arithmetic, RoundingPoint::kRotary, x.values());
 }
 
