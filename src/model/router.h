@@ -15,7 +15,8 @@ namespace cacheready {
 enum class Scoring : std::uint8_t {
   kSoftmax,
   kSigmoid,
-  kLogits /* rank logits, softmax over the selected */
+  kLogits,      // rank logits, softmax over the selected
+  kSparseMixer  // rank logits, weights as SparseMixer's (router.cc), top 2
 };
 
 struct RouterSpec {
@@ -23,7 +24,9 @@ struct RouterSpec {
   std::int64_t top_k = 0;
   Scoring scoring = Scoring::kSoftmax;
   bool renormalize = true;         // weights / sum of selected weights
-  double renormalize_epsilon = 0;  // added to that sum
+  double renormalize_epsilon = 0;  // added to that sum ...
+  double renormalize_floor = 0;    // ... which counts at least this
+  double jitter = 0;               // of kSparseMixer: how far below the largest a logit counts
   double scaling = 1;              // routed_scaling_factor
   std::vector<float> selection_bias =
       {};  // e_score_correction_bias: for the choice only; [experts] or empty
