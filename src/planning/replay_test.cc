@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/error.h"
 #include "planning/budget.h"
 #include "planning/canonical_rows.h"
 #include "planning/synthetic_layer.h"
@@ -19,11 +20,12 @@ RowCandidate MeanRow(const SyntheticLayer& layer, const std::vector<std::int32_t
 }
 
 struct Tied {
+  std::vector<std::int32_t> members;
   RowCandidate row;
   std::vector<float> logits;
-  RowEdit edit;
-  Tied(const SyntheticLayer& layer, const std::vector<std::int32_t>& members)
-      : row(MeanRow(layer, members)) {
+  RowEdit edit;  // views the members above
+  Tied(const SyntheticLayer& layer, std::vector<std::int32_t> tied)
+      : members(std::move(tied)), row(MeanRow(layer, members)) {
     const Matrix column = CandidateLogits(layer.record().x, std::span(&row, 1));
     logits.assign(column.values().begin(), column.values().end());
     edit = {members, logits, row.selection_bias_value};
@@ -175,7 +177,8 @@ TEST(Replay, LooksOnlyAtTokensThatMayChange) {
   std::vector<bool> looked(static_cast<std::size_t>(layer.tokens()), false);
   for (const std::int32_t t : replayed.tokens) looked[static_cast<std::size_t>(t)] = true;
   for (std::size_t t = 0; t < looked.size(); ++t) {
-    if (!looked[t]) EXPECT_LT(truth.relative_change[t], 1e-6) << "token " << t;
+    if (looked[t]) continue;
+    EXPECT_LT(truth.relative_change[t], 1e-6) << "token " << t;
   }
 }
 
