@@ -52,6 +52,13 @@ std::int64_t ConfigReader::Size(std::string_view key, std::int64_t fallback) con
   return Has(key) ? Size(key) : fallback;
 }
 
+std::int64_t ConfigReader::Count(std::string_view key, std::int64_t fallback) const {
+  if (!Has(key)) return fallback;
+  const std::int64_t value = GetInt(*object_, key, what_);
+  if (value < 0) Fail("{}: key '{}' is {}, expected at least 0", what_, key, value);
+  return value;
+}
+
 std::vector<std::string> ConfigReader::Texts(std::string_view key) const {
   std::vector<std::string> texts;
   ForEachEntry(*object_, key, what_, [&](const Json& entry) {
@@ -109,11 +116,23 @@ void ConfigReader::RequireInteger(std::string_view key, std::int64_t only) const
   }
 }
 
+void ConfigReader::RequireNumber(std::string_view key, double only) const {
+  const Json* found = FindMember(*object_, key);
+  if (found != nullptr && !(found->is_number() && found->get<double>() == only)) {
+    Refuse(what_, key, *found, fmt::format("{}", only));
+  }
+}
+
 void ConfigReader::RequireEmpty(std::string_view key) const {
   const Json* found = FindMember(*object_, key);
   if (found != nullptr && !(found->is_structured() && found->empty())) {
     Refuse(what_, key, *found, "an empty value");
   }
+}
+
+void ConfigReader::RequireAbsent(std::string_view key) const {
+  const Json* found = FindMember(*object_, key);
+  if (found != nullptr) Refuse(what_, key, *found, "null");
 }
 
 bool TiesWordEmbeddings(const Checkpoint& checkpoint) {

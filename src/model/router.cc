@@ -24,6 +24,7 @@ constexpr std::pair<Scoring, std::string_view> kScoringNames[] = {
     {Scoring::kSoftmax, "softmax"},
     {Scoring::kSigmoid, "sigmoid"},
     {Scoring::kLogits, "logits"},
+    {Scoring::kLogitsSigmoid, "logits-sigmoid"},
     {Scoring::kSparseMixer, "sparse-mixer"},
 };
 
@@ -57,6 +58,7 @@ void ScoresOfToken(const RouterSpec& spec, std::span<const float> logits, std::s
       for (float& score : scores) score = SigmoidF(score);
       break;
     case Scoring::kLogits:
+    case Scoring::kLogitsSigmoid:
     case Scoring::kSparseMixer:
       break;
   }
@@ -167,9 +169,11 @@ void WeightsOfToken(const RouterSpec& spec, std::span<const float> scores,
   for (std::size_t n = 0; n < ids.size(); ++n) {
     selected[n] = scores[static_cast<std::size_t>(ids[by_id[n]])];
   }
-  if (spec.scoring == Scoring::kLogits) {
-    Softmax(selected);
-  } else if (spec.renormalize) {
+  if (spec.scoring == Scoring::kLogits) Softmax(selected);
+  if (spec.scoring == Scoring::kLogitsSigmoid) {
+    for (float& value : selected) value = SigmoidF(value);
+  }
+  if (spec.renormalize && spec.scoring != Scoring::kLogits) {
     float sum = 0;
     for (const float value : selected) sum += value;
     sum += static_cast<float>(spec.renormalize_epsilon);
@@ -276,6 +280,7 @@ Json ToJson(const RouterSpec& spec) {
   json["renormalize_floor"] = spec.renormalize_floor;
   json["jitter"] = spec.jitter;
   json["scaling"] = spec.scaling;
+  json["weights_on_input"] = spec.weights_on_input;
   json["num_groups"] = spec.num_groups;
   json["top_groups"] = spec.top_groups;
   // As doubles: every float is one exactly, so nothing is lost on the way through text.
@@ -322,6 +327,7 @@ RouterSpec RouterSpecFromJson(const Json& json, std::string_view what) {
   spec.renormalize_floor = GetDouble(json, "renormalize_floor", what, 0);
   spec.jitter = GetDouble(json, "jitter", what, 0);
   spec.scaling = GetDouble(json, "scaling", what, 1);
+  spec.weights_on_input = GetBool(json, "weights_on_input", what, false);
   spec.num_groups = GetInt(json, "num_groups", what, 1);
   spec.top_groups = GetInt(json, "top_groups", what, 1);
   if (spec.top_k < 1 || spec.top_k > spec.experts) {

@@ -37,6 +37,7 @@ bool OnlySelectedMatter(const RouterSpec& spec) {
     case Scoring::kSigmoid:
       return true;
     case Scoring::kLogits:
+    case Scoring::kLogitsSigmoid:
       return spec.selection_bias.empty();
     case Scoring::kSparseMixer:
       return false;  // an expert near the largest counts, selected or not
@@ -115,6 +116,12 @@ Replay::Replay(const LayerRecord& record, RouterSpec spec)
       bounded_(At(stored_.tokens()), 0),
       level_(At(stored_.tokens()), 0.0) {
   CR_CHECK(record.ranked_per_token > 0, "layer {} has no candidates to replay", record.layer);
+  if (spec_.weights_on_input) {
+    Fail(
+        "layer record {}: the router's weights multiply the experts' inputs (weights_on_input), so "
+        "what other weights would do does not follow from the stored outputs",
+        record.layer);
+  }
   MeasureNorms();
   for (std::int64_t t = 0; t < tokens(); ++t) {
     level_[At(t)] = EntryLevel(t);

@@ -45,8 +45,8 @@ void RouteTokens(const MoeBlock& moe, std::int64_t layer, const Variant& variant
   }
   const bool own_weight = replaced == nullptr || replaced->weight == nullptr;
   activations.logits =
-      Linear(variant.arithmetic, Role::kRouter, own_weight ? *moe.router_weight : *replaced->weight,
-             activations.x, spec.logit_bias);
+      Linear(variant.arithmetic, moe.router_role,
+             own_weight ? *moe.router_weight : *replaced->weight, activations.x, spec.logit_bias);
   RequireFiniteIn(activations.logits, layer, variant, "router logits");
   activations.routing = Route(spec, activations.logits, variant.arithmetic);
 
