@@ -42,6 +42,7 @@ class ConfigReader {
   }
   std::vector<std::string> Texts(std::string_view key) const;  // empty if absent
   std::vector<std::int64_t> Integers(std::string_view key) const;
+  std::vector<double> Numbers(std::string_view key) const;
   // The object under `key`, or an empty one.
   ConfigReader Object(std::string_view key) const;
 

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
-#include "model/rotary.h"
 
 namespace cacheready {
 namespace {
@@ -96,28 +95,6 @@ TEST(ConfigReader, LayerTypesMustBeKnownAndCoverAllLayers) {
   EXPECT_THROW(LayerTypes(Reader(given), 3, {"a", "b"}, fallback), Error);
   EXPECT_THAT(MessageOf([&] { LayerTypes(Reader(given), 2, {"a"}, fallback); }),
               HasSubstr("holds 'b'"));
-}
-
-TEST(ReadRotary, TheFactorInsideRopeParametersWins) {
-  const Json json = {{"partial_rotary_factor", 0.25},
-                     {"rope_parameters", {{"rope_theta", 100.0}, {"partial_rotary_factor", 0.5}}}};
-  const Rotary rotary = ReadRotary(Reader(json), 8, {});
-  EXPECT_EQ(rotary.rotary_dim, 4);
-  ASSERT_EQ(rotary.inv_freq.size(), 2u);
-  EXPECT_EQ(rotary.inv_freq[0], 1.0);
-  EXPECT_FLOAT_EQ(static_cast<float>(rotary.inv_freq[1]), 0.1f);
-}
-
-TEST(ReadRotary, FlatKeysAndTheFamilysDefaultsAreRead) {
-  const Json json = {{"rope_theta", 16.0}};
-  const Rotary rotary = ReadRotary(Reader(json), 8, {.theta = 5, .partial = 1});
-  EXPECT_EQ(rotary.rotary_dim, 8);
-  EXPECT_FLOAT_EQ(static_cast<float>(rotary.inv_freq[1]), 0.5f);
-}
-
-TEST(ReadRotary, AnOddNumberOfRotatedColumnsIsRefused) {
-  const Json json = {{"partial_rotary_factor", 0.375}};
-  EXPECT_THROW(ReadRotary(Reader(json), 8, {}), Error);
 }
 
 }  // namespace

@@ -12,13 +12,20 @@
 
 namespace cacheready {
 
-struct Rotary {
-  std::int64_t head_dim = 0;
-  std::int64_t first = 0;        // columns of a head before the rotated ones
-  std::int64_t rotary_dim = 0;   // rotated columns; what comes after them stays too
+struct RotaryFrequencies {
   std::vector<double> inv_freq;  // [rotary_dim / 2], float values as transformers computes them
   double factor = 1;             // on cos and sin
+};
+
+struct Rotary {
+  std::int64_t head_dim = 0;
+  std::int64_t first = 0;       // columns of a head before the rotated ones
+  std::int64_t rotary_dim = 0;  // rotated columns; what comes after them stays too
   RotaryPairs pairs = RotaryPairs::kHalves;
+  RotaryFrequencies frequencies;
+  // LongRoPE: documents of more than `long_above` tokens turn by other frequencies. 0: none do.
+  std::int64_t long_above = 0;
+  RotaryFrequencies long_frequencies = {};
 };
 
 // What a family assumes where the config is silent.

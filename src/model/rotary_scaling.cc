@@ -6,6 +6,9 @@
 #include <cmath>
 #include <numbers>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/math.h"
@@ -21,14 +24,6 @@ struct ScalingSource {
   double theta;
 };
 
-double Factor(const ScalingSource& source) {
-  const double factor = source.parameters.Number("factor");
-  if (!(factor > 0)) {
-    Fail("{}: key 'factor' is {}, expected more than 0", source.parameters.what(), factor);
-  }
-  return factor;
-}
-
 // The context before it was stretched.
 double OriginalPositions(const ScalingSource& source) {
   constexpr std::string_view kKey = "original_max_position_embeddings";
@@ -37,11 +32,25 @@ double OriginalPositions(const ScalingSource& source) {
   return static_cast<double>(source.config.Size("max_position_embeddings"));
 }
 
+// Where it is not given, the ratio of the stretched context to the original one.
+double Factor(const ScalingSource& source) {
+  const double factor =
+      source.parameters.Has("factor")
+          ? source.parameters.Number("factor")
+          : source.config.Number("max_position_embeddings") / OriginalPositions(source);
+  if (!(factor > 0)) {
+    Fail("{}: key 'factor' is {}, expected more than 0", source.parameters.what(), factor);
+  }
+  return factor;
+}
+
 void KeepDefault(const ScalingSource& /*source*/, Rotary& /*rotary*/) {}
 
 void ScaleLinear(const ScalingSource& source, Rotary& rotary) {
   const double factor = Factor(source);
-  for (double& frequency : rotary.inv_freq) frequency = static_cast<float>(frequency / factor);
+  for (double& frequency : rotary.frequencies.inv_freq) {
+    frequency = static_cast<float>(frequency / factor);
+  }
 }
 
 // Llama 3: long waves are slowed down by the factor, short ones left alone, those between blended.
@@ -50,7 +59,7 @@ void ScaleLlama3(const ScalingSource& source, Rotary& rotary) {
   const double low = source.parameters.Number("low_freq_factor");
   const double high = source.parameters.Number("high_freq_factor");
   const double positions = OriginalPositions(source);
-  for (double& frequency : rotary.inv_freq) {
+  for (double& frequency : rotary.frequencies.inv_freq) {
     const double turns = positions * frequency / kTurn;  // in the original context
     if (turns > high) continue;
     const double blend = turns < low ? 0.0 : (turns - low) / (high - low);
@@ -94,13 +103,69 @@ double YarnFactor(const ScalingSource& source, double factor) {
 void ScaleYarn(const ScalingSource& source, Rotary& rotary) {
   const double factor = Factor(source);
   const YarnRange range = FindYarnRange(source, rotary.rotary_dim);
-  for (std::size_t i = 0; i < rotary.inv_freq.size(); ++i) {
+  for (std::size_t i = 0; i < rotary.frequencies.inv_freq.size(); ++i) {
     const double slowed =
         std::clamp((static_cast<double>(i) - range.low) / (range.high - range.low), 0.0, 1.0);
-    const double frequency = rotary.inv_freq[i];
-    rotary.inv_freq[i] = static_cast<float>(frequency / factor * slowed + frequency * (1 - slowed));
+    const double frequency = rotary.frequencies.inv_freq[i];
+    rotary.frequencies.inv_freq[i] =
+        static_cast<float>(frequency / factor * slowed + frequency * (1 - slowed));
   }
-  rotary.factor = YarnFactor(source, factor);
+  rotary.frequencies.factor = YarnFactor(source, factor);
+}
+
+// Hunyuan: alpha fixes the base. Without it the base would depend on the length of each document.
+void ScaleDynamic(const ScalingSource& source, Rotary& rotary) {
+  if (!source.parameters.Has("alpha")) {
+    Fail("{}: rope_type \"dynamic\" is implemented with a key 'alpha' only",
+         source.parameters.what());
+  }
+  const double alpha = source.parameters.Number("alpha");
+  const auto dim = static_cast<double>(rotary.rotary_dim);
+  if (!(alpha > 0) || !(dim > 2)) {
+    Fail("{}: key 'alpha' is {}, with {} rotated columns a head", source.parameters.what(), alpha,
+         dim);
+  }
+  const double base = source.theta * Pow(alpha, dim / (dim - 2));
+  for (std::size_t i = 0; i < rotary.frequencies.inv_freq.size(); ++i) {
+    rotary.frequencies.inv_freq[i] =
+        static_cast<float>(Pow(base, -2 * static_cast<double>(i) / dim));
+  }
+}
+
+double LongFactor(const ScalingSource& source, std::string_view mscale) {
+  if (source.parameters.Has(mscale)) return source.parameters.Number(mscale);
+  if (source.parameters.Has("attention_factor")) {
+    return source.parameters.Number("attention_factor");
+  }
+  const double factor = Factor(source);
+  return factor <= 1 ? 1 : std::sqrt(1 + Log(factor) / Log(OriginalPositions(source)));
+}
+
+RotaryFrequencies DivideBy(const ScalingSource& source, std::string_view key,
+                           RotaryFrequencies frequencies) {
+  const std::vector<double> divisors = source.parameters.Numbers(key);
+  if (divisors.size() != frequencies.inv_freq.size()) {
+    Fail("{}: key '{}' has {} entries for {} frequencies", source.parameters.what(), key,
+         divisors.size(), frequencies.inv_freq.size());
+  }
+  for (std::size_t i = 0; i < divisors.size(); ++i) {
+    if (!(divisors[i] > 0)) {
+      Fail("{}: key '{}' holds {}, expected more than 0", source.parameters.what(), key,
+           divisors[i]);
+    }
+    frequencies.inv_freq[i] = static_cast<float>(frequencies.inv_freq[i] / divisors[i]);
+  }
+  return frequencies;
+}
+
+// LongRoPE as Phi-3.5 was published with: documents beyond the original context turn by the long
+// factors from their first token on.
+void ScaleLong(const ScalingSource& source, Rotary& rotary) {
+  rotary.long_above = static_cast<std::int64_t>(OriginalPositions(source));
+  rotary.long_frequencies = DivideBy(source, "long_factor", rotary.frequencies);
+  rotary.frequencies = DivideBy(source, "short_factor", rotary.frequencies);
+  rotary.long_frequencies.factor = LongFactor(source, "long_mscale");
+  rotary.frequencies.factor = LongFactor(source, "short_mscale");
 }
 
 struct RopeType {
@@ -109,10 +174,8 @@ struct RopeType {
 };
 
 constexpr RopeType kRopeTypes[] = {
-    {"default", KeepDefault},
-    {"linear", ScaleLinear},
-    {"llama3", ScaleLlama3},
-    {"yarn", ScaleYarn},
+    {"default", KeepDefault}, {"dynamic", ScaleDynamic}, {"linear", ScaleLinear},
+    {"llama3", ScaleLlama3},  {"longrope", ScaleLong},   {"yarn", ScaleYarn},
 };
 
 }  // namespace

@@ -17,6 +17,7 @@ enum class Scoring : std::uint8_t {
   kSigmoid,
   kLogits,         // rank logits, softmax over the selected
   kLogitsSigmoid,  // rank logits, sigmoid of each of the selected
+  kSparseMixer,    // rank logits, weights as SparseMixer's (router.cc), top 2
 };
 
 struct RouterSpec {
@@ -24,7 +25,9 @@ struct RouterSpec {
   std::int64_t top_k = 0;
   Scoring scoring = Scoring::kSoftmax;
   bool renormalize = true;         // weights / sum of selected weights
-  double renormalize_epsilon = 0;  // added to that sum
+  double renormalize_epsilon = 0;  // added to that sum ...
+  double renormalize_floor = 0;    // ... which counts at least this
+  double jitter = 0;               // of kSparseMixer: how far below the largest a logit counts
   double scaling = 1;              // routed_scaling_factor
   // The weight multiplies the expert's input instead of its output: then the layer's output is not
   // linear in the weights.

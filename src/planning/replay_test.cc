@@ -20,11 +20,12 @@ RowCandidate MeanRow(const SyntheticLayer& layer, const std::vector<std::int32_t
 }
 
 struct Tied {
+  std::vector<std::int32_t> members;
   RowCandidate row;
   std::vector<float> logits;
-  RowEdit edit;
-  Tied(const SyntheticLayer& layer, const std::vector<std::int32_t>& members)
-      : row(MeanRow(layer, members)) {
+  RowEdit edit;  // views the members above
+  Tied(const SyntheticLayer& layer, std::vector<std::int32_t> tied)
+      : members(std::move(tied)), row(MeanRow(layer, members)) {
     const Matrix column = CandidateLogits(layer.record().x, std::span(&row, 1));
     logits.assign(column.values().begin(), column.values().end());
     edit = {members, logits, row.selection_bias_value};
@@ -122,6 +123,24 @@ TEST(Replay, IsExactForGroupLimitedRouting) {
   options.spec.scoring = Scoring::kSigmoid;
   options.spec.num_groups = 4;
   options.spec.top_groups = 2;
+  ExpectReplayIsExact(options);
+}
+
+TEST(Replay, IsExactForSoftmaxWithCorrectionBiasAndAFloorOfTheSum) {
+  SyntheticOptions options;
+  options.spec.renormalize_floor = 0.5;
+  for (int e = 0; e < 16; ++e) {
+    options.spec.selection_bias.push_back(0.01f * static_cast<float>(e % 5));
+  }
+  ExpectReplayIsExact(options);
+}
+
+// An expert that is not selected, but near the largest logit, takes weight from the selected.
+TEST(Replay, IsExactForSparseMixer) {
+  SyntheticOptions options;
+  options.spec.top_k = 2;
+  options.spec.scoring = Scoring::kSparseMixer;
+  options.spec.jitter = 0.3;
   ExpectReplayIsExact(options);
 }
 
