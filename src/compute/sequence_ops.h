@@ -15,7 +15,10 @@ using DocumentBounds = std::span<const std::int64_t>;
 
 // y = x / sqrt(mean(x^2) + eps) * (offset + weight), per row; offset 1 for zero-centred weights.
 Matrix RmsNorm(const Matrix& x, std::span<const float> weight, float eps, float offset);
-// The same over each consecutive slice of `width` columns of a row (per-head norms); weight has
+// y = (x - mean) / sqrt(mean((x - mean)^2) + eps) * weight + bias, per row.
+Matrix LayerNorm(const Matrix& x, std::span<const float> weight, std::span<const float> bias,
+                 float eps);
+// RmsNorm over each consecutive slice of `width` columns of a row (per-head norms); weight has
 // `width` entries.
 void RmsNormSlices(Matrix& x, std::int64_t width, std::span<const float> weight, float eps,
                    float offset);

@@ -51,6 +51,24 @@ TEST(RmsNorm, DividesByTheRootMeanSquare) {
   }
 }
 
+TEST(LayerNorm, CentresAndDividesByTheDeviation) {
+  Matrix x = Normals(9, 50, 1);
+  const Matrix weight = Normals(1, 50, 2), bias = Normals(1, 50, 3);
+  for (float& value : x.values()) value += 3.0f;
+  const Matrix y = LayerNorm(x, weight.row(0), bias.row(0), 1e-5f);
+  for (std::int64_t t = 0; t < 9; ++t) {
+    double mean = 0, variance = 0;
+    for (const float value : x.row(t)) mean += double{value} / 50;
+    for (const float value : x.row(t)) variance += (value - mean) * (value - mean) / 50;
+    for (std::int64_t c = 0; c < 50; ++c) {
+      const double expected =
+          (x.at(t, c) - mean) / std::sqrt(variance + double{1e-5f}) * weight.at(0, c) +
+          bias.at(0, c);
+      EXPECT_NEAR(y.at(t, c), expected, 1e-6);
+    }
+  }
+}
+
 TEST(RmsNormSlices, NormsEachHeadAlone) {
   Matrix x = Normals(4, 24, 3);
   const Matrix weight = Normals(1, 8, 4);

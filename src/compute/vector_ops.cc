@@ -61,6 +61,32 @@ Matrix RmsNorm(const Matrix& x, std::span<const float> weight, float eps, float 
   return y;
 }
 
+Matrix LayerNorm(const Matrix& x, std::span<const float> weight, std::span<const float> bias,
+                 float eps) {
+  CR_CHECK(static_cast<std::int64_t>(weight.size()) == x.cols() && bias.size() == weight.size(),
+           "{} weights and {} biases, {} columns", weight.size(), bias.size(), x.cols());
+  Matrix y(x.rows(), x.cols());
+  // In double throughout, rounded once.
+  ForEachRowBlock(x, [&](std::int64_t r) {
+    const std::span<const float> row = x.row(r);
+    const auto width = static_cast<double>(row.size());
+    double sum = 0, squares = 0;
+    for (const float value : row) sum += static_cast<double>(value);
+    const double mean = sum / width;
+    for (const float value : row) {
+      const double centred = static_cast<double>(value) - mean;
+      squares += centred * centred;
+    }
+    const double inverse = 1.0 / std::sqrt(squares / width + static_cast<double>(eps));
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      const double normed = (static_cast<double>(row[i]) - mean) * inverse;
+      y.row(r)[i] = static_cast<float>(normed * static_cast<double>(weight[i]) +
+                                       static_cast<double>(bias[i]));
+    }
+  });
+  return y;
+}
+
 void RmsNormSlices(Matrix& x, std::int64_t width, std::span<const float> weight, float eps,
                    float offset) {
   CheckSlices(x, width);

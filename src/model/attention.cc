@@ -53,6 +53,10 @@ void ScaleQueries(const QueryTemperature& temperature, DocumentBounds documents,
   }
 }
 
+void Clip(float limit, Matrix& x) {
+  for (float& value : x.values()) value = std::clamp(value, -limit, limit);
+}
+
 class Attention final : public Mixer {
  public:
   Attention(const WeightReader& weights, const std::string& module, const AttentionSpec& spec)
@@ -83,8 +87,11 @@ class Attention final : public Mixer {
       q = HalfOfHeads(q, spec_.head_dim, false);
     }
     Matrix k = RunProjection(arithmetic, Role::kMixerInput, k_, input);
-    const Matrix v = RunProjection(arithmetic, Role::kMixerInput, v_, input);
+    Matrix v = RunProjection(arithmetic, Role::kMixerInput, v_, input);
     if (!spec_.norm_after_rotary) NormQueriesAndKeys(arithmetic, q, k);
+    if (spec_.clip > 0) {
+      for (Matrix* clipped : {&q, &k, &v}) Clip(spec_.clip, *clipped);
+    }
     if (spec_.rotary) RunRotary(arithmetic, *spec_.rotary, documents, q);
     if (spec_.rotary) RunRotary(arithmetic, *spec_.rotary, documents, k);
     if (spec_.norm_after_rotary) NormQueriesAndKeys(arithmetic, q, k);
@@ -105,7 +112,8 @@ class Attention final : public Mixer {
             .kv_heads = spec_.kv_heads,
             .head_dim = spec_.head_dim,
             .value_dim = spec_.head_dim,
-            .scale = 1.0f / std::sqrt(static_cast<float>(spec_.head_dim)),
+            .scale = spec_.scale != 0 ? spec_.scale
+                                      : 1.0f / std::sqrt(static_cast<float>(spec_.head_dim)),
             .window = spec_.window,
             .chunk = spec_.chunk,
             .sinks = sinks_,

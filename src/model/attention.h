@@ -43,6 +43,8 @@ struct AttentionSpec {
   bool output_bias = false;  // of o
   QkNorm qk_norm = QkNorm::kNone;
   bool norm_after_rotary = false;
+  float clip = 0;   // q, k and v between -clip and clip, after the norms; 0: not clipped
+  float scale = 0;  // of the scores; 0: 1 / sqrt(head_dim)
   double norm_eps = 1e-6;
   float norm_offset = 0;
   std::optional<Rotary> rotary = {};  // none: the layer knows no positions

@@ -111,6 +111,8 @@ class Model {
   virtual std::unique_ptr<Layer> OpenLayer(std::int64_t layer) const = 0;
   virtual Matrix FinalNorm(const Arithmetic& arithmetic, const Matrix& hidden) const = 0;
   virtual const EncodedMatrix& head() const = 0;  // [vocab, hidden]
+  // [tokens, vocab] from the output of FinalNorm.
+  virtual Matrix Logits(const Arithmetic& arithmetic, const Matrix& x) const = 0;
 };
 
 // Chooses the family by the config's model_type and architectures (families.cc), checks every

@@ -177,7 +177,7 @@ void RunHead(const Model& model, std::span<const Variant> variants, const Stream
       const Arithmetic& arithmetic = variants[v].arithmetic;
       const Model& own = ModelOf(variants[v], model);
       const Matrix x = own.FinalNorm(arithmetic, RowBlock(state.hidden[v], begin, count));
-      logits.push_back(Linear(arithmetic, Role::kHead, own.head(), x));
+      logits.push_back(own.Logits(arithmetic, x));
       RequireFinite(logits.back(), fmt::format("head, run '{}', logits of tokens from {} on",
                                                variants[v].name, begin)
                                        .c_str());
