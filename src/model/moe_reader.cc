@@ -54,7 +54,13 @@ OpenedMoe OpenMoe(const WeightReader& weights, const std::string& module, const 
   OpenedExperts experts = OpenExperts(weights, module + ".experts", spec.experts, spec.projections);
   opened.block.experts = std::move(experts.experts);
   opened.layout = std::move(experts.layout);
-  if (spec.shared_width > 0) OpenShared(weights, module, spec, opened.block);
+  if (spec.shared_width > 0) {
+    OpenShared(weights, module, spec, opened.block);
+  } else if (weights.Has(
+                 fmt::format("{}.{}.{}.weight", module, spec.shared, spec.projections.down))) {
+    Fail("{}: '{}.{}' is stored, and config.json tells of no shared expert",
+         weights.checkpoint().folder().string(), module, spec.shared);
+  }
   return opened;
 }
 
