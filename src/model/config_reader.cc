@@ -146,10 +146,10 @@ void ConfigReader::RequireAbsent(std::string_view key) const {
   if (found != nullptr) Refuse(what_, key, *found, "null");
 }
 
-bool TiesWordEmbeddings(const Checkpoint& checkpoint) {
+bool TiesWordEmbeddings(const Checkpoint& checkpoint, bool fallback) {
   const ConfigReader whole(checkpoint.config(), (checkpoint.folder() / "config.json").string());
   const ConfigReader text(checkpoint);
-  return whole.Flag("tie_word_embeddings", text.Flag("tie_word_embeddings", false));
+  return whole.Flag("tie_word_embeddings", text.Flag("tie_word_embeddings", fallback));
 }
 
 std::vector<std::string> LayerTypes(const ConfigReader& config, std::int64_t layers,

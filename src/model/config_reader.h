@@ -64,7 +64,7 @@ class ConfigReader {
 };
 
 // tie_word_embeddings of the whole config where it stands there, else of its text part.
-bool TiesWordEmbeddings(const Checkpoint& checkpoint);
+bool TiesWordEmbeddings(const Checkpoint& checkpoint, bool fallback = false);
 
 // The kind of every layer: `layer_types` where it is given (checked for its length and against
 // `known`), else `fallback(layer)`.

@@ -7,7 +7,6 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "compute/sequence_ops.h"
-#include "model/config_reader.h"
 
 namespace cacheready {
 namespace {
@@ -152,12 +151,6 @@ class DecoderModel final : public Model {
 };
 
 }  // namespace
-
-std::string FindHead(const Checkpoint& checkpoint, const std::string& embedding) {
-  if (TiesWordEmbeddings(checkpoint)) return embedding;
-  const bool below = checkpoint.FindTensor("language_model.lm_head.weight") != nullptr;
-  return below ? "language_model.lm_head" : "lm_head";
-}
 
 std::unique_ptr<Model> MakeDecoderModel(const Checkpoint& checkpoint, DecoderSpec spec) {
   return std::make_unique<DecoderModel>(checkpoint, std::move(spec));

@@ -46,10 +46,6 @@ struct DecoderSpec {
   std::function<DecoderLayer(const WeightReader& weights, std::int64_t layer)> open_layer;
 };
 
-// The module of the head: the embedding's where they are tied, else lm_head, which multimodal
-// checkpoints store below their language model.
-std::string FindHead(const Checkpoint& checkpoint, const std::string& embedding);
-
 // Opens every layer once from the headers, so that a missing or misshapen tensor is found here.
 std::unique_ptr<Model> MakeDecoderModel(const Checkpoint& checkpoint, DecoderSpec spec);
 

@@ -136,16 +136,16 @@ void OpenBiases(const WeightReader& weights, const std::string& module,
 
 OpenedExperts OpenExperts(const WeightReader& weights, const std::string& module,
                           const ExpertShape& shape, const ProjectionNames& names) {
-  const TensorView* gate_up = weights.checkpoint().FindTensor(module + ".gate_up_proj");
-  const TensorView* down = weights.checkpoint().FindTensor(module + ".down_proj");
+  const TensorView* gate_up = weights.checkpoint().FindTensor(module + "." + names.fused_gate_up);
+  const TensorView* down = weights.checkpoint().FindTensor(module + "." + names.fused_down);
   OpenedExperts opened;
   if (gate_up == nullptr && down == nullptr) {
     opened = {OpenEach(weights, module, shape, names), "per-expert"};
   } else if (gate_up == nullptr || down == nullptr) {
     Fail("{}: '{}.{}' is there without '{}.{}': fused experts need both",
          weights.checkpoint().folder().string(), module,
-         gate_up == nullptr ? "down_proj" : "gate_up_proj", module,
-         gate_up == nullptr ? "gate_up_proj" : "down_proj");
+         gate_up == nullptr ? names.fused_down : names.fused_gate_up, module,
+         gate_up == nullptr ? names.fused_gate_up : names.fused_down);
   } else if (weights.Has(fmt::format("{}.0.{}.weight", module, names.gate))) {
     Fail("{}: '{}' is stored twice, fused ('{}') and per expert ('{}.0.{}.weight')",
          weights.checkpoint().folder().string(), module, gate_up->name, module, names.gate);

@@ -13,11 +13,13 @@
 
 namespace cacheready {
 
-// How a family names the three projections of one expert.
+// How a family names the three projections of one expert, and the two tensors of all experts fused.
 struct ProjectionNames {
   std::string gate = "gate_proj";
   std::string up = "up_proj";
   std::string down = "down_proj";
+  std::string fused_gate_up = "gate_up_proj";
+  std::string fused_down = "down_proj";
 };
 
 struct ExpertShape {
@@ -46,10 +48,10 @@ void OpenBiases(const WeightReader& weights, const std::string& module,
                 const ProjectionNames& names, FeedForward& ffn);
 
 // Either `module`.E.{gate,up,down}_proj in any format, or the plain fused tensors
-// `module`.gate_up_proj and `module`.down_proj, their biases [experts, out] with `_bias` behind the
-// name. The fused tensors are stored [experts, out, in] or, both of them, [experts, in, out]: told
-// apart by their dims, which never fit both ways. Fails if both layouts or neither are there,
-// naming the tensors.
+// `module`.gate_up_proj and `module`.down_proj (or as `names` calls them), their biases [experts,
+// out] with `_bias` behind the name. The fused tensors are stored [experts, out, in] or, both of
+// them, [experts, in, out]: told apart by their dims, which never fit both ways. Fails if both
+// layouts or neither are there, naming the tensors.
 OpenedExperts OpenExperts(const WeightReader& weights, const std::string& module,
                           const ExpertShape& shape, const ProjectionNames& names = {});
 

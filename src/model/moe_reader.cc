@@ -18,6 +18,15 @@ RouterTensors NameRouter(const std::string& module, const MoeSpec& spec) {
           .selection_bias = Below(module, spec.selection_bias)};
 }
 
+std::vector<float> ReadSelectionBias(const WeightReader& weights, const std::string& tensor,
+                                     std::int64_t experts) {
+  const TensorView* stored = weights.checkpoint().FindTensor(tensor);
+  if (stored != nullptr && stored->shape == std::vector<std::int64_t>{1, experts}) {
+    return weights.Values(tensor, {1, experts});
+  }
+  return weights.Values(tensor, {experts});
+}
+
 void OpenRouter(const WeightReader& weights, const std::string& module, const MoeSpec& spec,
                 MoeBlock& block) {
   const std::int64_t experts = spec.experts.experts;
@@ -29,7 +38,7 @@ void OpenRouter(const WeightReader& weights, const std::string& module, const Mo
     block.router.logit_bias = weights.Values(block.tensors.logit_bias, {experts});
   }
   if (!spec.selection_bias.empty()) {
-    block.router.selection_bias = weights.Values(block.tensors.selection_bias, {experts});
+    block.router.selection_bias = ReadSelectionBias(weights, block.tensors.selection_bias, experts);
   }
 }
 
@@ -51,7 +60,9 @@ void OpenShared(const WeightReader& weights, const std::string& module, const Mo
 OpenedMoe OpenMoe(const WeightReader& weights, const std::string& module, const MoeSpec& spec) {
   OpenedMoe opened;
   OpenRouter(weights, module, spec, opened.block);
-  OpenedExperts experts = OpenExperts(weights, module + ".experts", spec.experts, spec.projections);
+  OpenedExperts experts =
+      OpenExperts(weights, spec.expert_list.empty() ? module : Below(module, spec.expert_list),
+                  spec.experts, spec.projections);
   opened.block.experts = std::move(experts.experts);
   opened.layout = std::move(experts.layout);
   if (spec.shared_width > 0) {
@@ -104,6 +115,18 @@ RouterSpec ReadCorrectedSigmoidRouter(const ConfigReader& config, std::int64_t e
                     .scaling = config.Number("routed_scaling_factor", 1.0)};
   ReadRoutingGroups(config, router);
   return router;
+}
+
+MoeSpec ReadCorrectedSigmoidMoe(const ConfigReader& config, std::int64_t hidden) {
+  MoeSpec moe;
+  moe.experts = {.experts = config.Size("n_routed_experts"),
+                 .hidden = hidden,
+                 .intermediate = config.Size("moe_intermediate_size")};
+  moe.router = ReadCorrectedSigmoidRouter(config, moe.experts.experts);
+  moe.router_role = Role::kFp32Router;
+  moe.selection_bias = "gate.e_score_correction_bias";
+  moe.shared_width = config.Count("n_shared_experts", 0) * moe.experts.intermediate;
+  return moe;
 }
 
 }  // namespace cacheready

@@ -14,7 +14,8 @@
 
 namespace cacheready {
 
-// Names are relative to the module of the routed part; "" = the family has none.
+// Names are relative to the module of the routed part; "" = the family has none (of `expert_list`:
+// the module itself).
 struct MoeSpec {
   RouterSpec router;  // the biases come from the checkpoint
   Role router_role = Role::kRouter;
@@ -23,7 +24,8 @@ struct MoeSpec {
   bool shared_bias = false;
   std::string gate = "gate";        // module of the router
   std::string logit_bias = {};      // tensor, [experts]
-  std::string selection_bias = {};  // tensor, [experts]
+  std::string selection_bias = {};  // tensor, [experts] or [1, experts]
+  std::string expert_list = "experts";
   std::string shared = "shared_experts";
   std::string shared_gate = {};  // module of the gate of the shared expert
   ProjectionNames projections = {};
@@ -48,5 +50,8 @@ void ReadRoutingGroups(const ConfigReader& config, RouterSpec& router);
 // The router of DeepSeek-V3 and its likes: sigmoid, e_score_correction_bias for the choice,
 // norm_topk_prob, routed_scaling_factor, n_group and topk_group, num_experts_per_tok.
 RouterSpec ReadCorrectedSigmoidRouter(const ConfigReader& config, std::int64_t experts);
+// With its experts: n_routed_experts, moe_intermediate_size, and n_shared_experts that are stored
+// as one, that many times as wide.
+MoeSpec ReadCorrectedSigmoidMoe(const ConfigReader& config, std::int64_t hidden);
 
 }  // namespace cacheready

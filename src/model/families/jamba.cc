@@ -1,17 +1,13 @@
 // Jamba: Mamba-1 layers and, every few, attention that knows no positions; softmax routing without
 // renormalization in every second layer or so, the others dense.
 // SPDX-License-Identifier: Apache-2.0
-#include <string>
-#include <string_view>
 #include <utility>
 
 #include "base/error.h"
 #include "model/attention.h"
 #include "model/config_reader.h"
-#include "model/decoder_model.h"
-#include "model/experts.h"
+#include "model/decoder_reader.h"
 #include "model/families/families.h"
-#include "model/moe_reader.h"
 #include "model/selective_state_space.h"
 
 namespace cacheready {
@@ -25,7 +21,6 @@ struct Cycle {
 };
 
 struct Jamba {
-  std::string prefix;
   Cycle attention_layers, routed_layers;
   AttentionSpec attention;
   SelectiveStateSpaceSpec state_space;
@@ -42,16 +37,6 @@ Cycle ReadCycle(const ConfigReader& config, const std::string& name, const Cycle
   return cycle;
 }
 
-AttentionSpec ReadAttention(const ConfigReader& config, std::int64_t hidden) {
-  config.RequireAbsent("sliding_window");
-  const std::int64_t heads = config.Size("num_attention_heads");
-  return {.hidden = hidden,
-          .heads = heads,
-          .kv_heads = ReadKvHeads(config, heads),
-          .head_dim = config.Size("head_dim", hidden / heads),
-          .norm_eps = config.Number("rms_norm_eps", 1e-6)};
-}
-
 MoeSpec ReadMoe(const ConfigReader& config, std::int64_t hidden) {
   MoeSpec moe;
   moe.experts = {.experts = config.Size({"num_experts", "num_local_experts"}),
@@ -65,7 +50,7 @@ MoeSpec ReadMoe(const ConfigReader& config, std::int64_t hidden) {
 }
 
 DecoderLayer OpenJambaLayer(const WeightReader& weights, const Jamba& family, std::int64_t layer) {
-  const std::string module = fmt::format("{}layers.{}", family.prefix, layer);
+  const std::string module = fmt::format("model.layers.{}", layer);
   const std::int64_t hidden = family.attention.hidden;
   const double eps = family.attention.norm_eps;
   DecoderLayer opened;
@@ -76,9 +61,7 @@ DecoderLayer OpenJambaLayer(const WeightReader& weights, const Jamba& family, st
   opened.ffn_norm = OpenNorm(weights, module + ".pre_ff_layernorm", hidden, eps, 0.0f);
   const std::string ffn = module + ".feed_forward";
   if (family.routed_layers.Contains(layer) && family.moe.experts.experts > 1) {
-    OpenedMoe moe = OpenMoe(weights, ffn, family.moe);
-    opened.moe = std::move(moe.block);
-    opened.expert_layout = std::move(moe.layout);
+    OpenRoutedPart(weights, ffn, family.moe, opened);
   } else {
     opened.dense = OpenFeedForward(weights, ffn, hidden, family.moe.experts.intermediate);
   }
@@ -94,31 +77,23 @@ bool MatchesJamba(const Json& text_config, const Json& /*config*/) {
 std::unique_ptr<Model> DescribeJamba(const Checkpoint& checkpoint) {
   const ConfigReader config(checkpoint);
   config.RequireText("hidden_act", "silu");
-  const std::int64_t hidden = config.Size("hidden_size");
-  const std::int64_t layers = config.Size("num_hidden_layers");
+  config.RequireAbsent("sliding_window");
+  DecoderSpec spec = ReadDecoder(checkpoint, "jamba");
+  spec.final_norm = "model.final_layernorm";
+  ModelInfo& info = spec.info;
   Jamba family;
-  family.prefix = FindPrefix(checkpoint, {"model."}, "embed_tokens.weight");
   family.attention_layers = ReadCycle(config, "attn_layer", {.period = 8, .offset = 4});
   family.routed_layers = ReadCycle(config, "expert_layer", {.period = 2, .offset = 1});
-  family.attention = ReadAttention(config, hidden);
-  family.state_space = ReadSelectiveStateSpace(config, hidden, family.attention.norm_eps);
-  family.moe = ReadMoe(config, hidden);
+  family.attention = ReadAttention(config, spec);
+  family.state_space = ReadSelectiveStateSpace(config, info.hidden, spec.norm_eps);
+  family.moe = ReadMoe(config, info.hidden);
 
   std::int64_t full = 0;
-  for (std::int64_t n = 0; n < layers; ++n) full += family.attention_layers.Contains(n) ? 1 : 0;
-  DecoderSpec spec;
-  spec.info = {.family = "jamba",
-               .layers = layers,
-               .hidden = hidden,
-               .vocab = config.Size("vocab_size"),
-               .experts = family.moe.experts.experts,
-               .top_k = family.moe.router.top_k,
-               .attention = fmt::format("{} layers of Mamba, {} of attention without positions",
-                                        layers - full, full)};
-  spec.embedding = family.prefix + "embed_tokens";
-  spec.final_norm = family.prefix + "final_layernorm";
-  spec.head = FindHead(checkpoint, spec.embedding);
-  spec.norm_eps = family.attention.norm_eps;
+  for (std::int64_t n = 0; n < info.layers; ++n) full += family.attention_layers.Contains(n);
+  info.experts = family.moe.experts.experts;
+  info.top_k = family.moe.router.top_k;
+  info.attention = fmt::format("{} layers of Mamba, {} of attention without positions",
+                               info.layers - full, full);
   spec.open_layer = [family](const WeightReader& weights, std::int64_t layer) {
     return OpenJambaLayer(weights, family, layer);
   };

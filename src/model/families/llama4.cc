@@ -4,17 +4,14 @@
 // dense layers between the routed ones. The vision tower is not read.
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <string>
+#include <optional>
 #include <utility>
-#include <vector>
 
 #include "base/error.h"
 #include "model/attention.h"
 #include "model/config_reader.h"
-#include "model/decoder_model.h"
-#include "model/experts.h"
+#include "model/decoder_reader.h"
 #include "model/families/families.h"
-#include "model/moe_reader.h"
 #include "model/rotary.h"
 
 namespace cacheready {
@@ -30,6 +27,7 @@ struct LayerKind {
 
 struct Llama4 {
   std::string prefix;
+  DecoderSpec decoder;
   std::vector<LayerKind> layers;
   AttentionSpec attention;  // without what is in LayerKind
   std::int64_t chunk = 0;
@@ -39,19 +37,6 @@ struct Llama4 {
   MoeSpec moe;
   std::int64_t dense_width = 0;
 };
-
-AttentionSpec ReadAttention(const ConfigReader& config, std::int64_t hidden) {
-  const std::int64_t heads = config.Size("num_attention_heads");
-  const bool bias = config.Flag("attention_bias", false);
-  return {.hidden = hidden,
-          .heads = heads,
-          .kv_heads = ReadKvHeads(config, heads),
-          .head_dim = config.Size("head_dim", hidden / heads),
-          .input_bias = bias,
-          .output_bias = bias,
-          .norm_after_rotary = true,
-          .norm_eps = config.Number("rms_norm_eps", 1e-5)};
-}
 
 MoeSpec ReadMoe(const ConfigReader& config, std::int64_t hidden) {
   MoeSpec moe;
@@ -117,29 +102,32 @@ DecoderLayer OpenLlama4Layer(const WeightReader& weights, const Llama4& family,
                              std::int64_t layer) {
   const LayerKind& kind = family.layers[static_cast<std::size_t>(layer)];
   const std::string module = fmt::format("{}layers.{}", family.prefix, layer);
-  const std::int64_t hidden = family.attention.hidden;
-  const double eps = family.attention.norm_eps;
-  DecoderLayer opened;
-  opened.mixer_norm = OpenNorm(weights, module + ".input_layernorm", hidden, eps, 0.0f);
+  DecoderLayer opened = OpenLayerNorms(weights, module, family.decoder);
   opened.mixer = OpenAttention(weights, module + ".self_attn", AttentionOf(family, kind));
-  opened.ffn_norm = OpenNorm(weights, module + ".post_attention_layernorm", hidden, eps, 0.0f);
   const std::string ffn = module + ".feed_forward";
   if (kind.routed) {
-    OpenedMoe moe = OpenMoe(weights, ffn, family.moe);
-    opened.moe = std::move(moe.block);
-    opened.expert_layout = std::move(moe.layout);
+    OpenRoutedPart(weights, ffn, family.moe, opened);
   } else {
-    opened.dense = OpenFeedForward(weights, ffn, hidden, family.dense_width);
+    opened.dense = OpenFeedForward(weights, ffn, family.attention.hidden, family.dense_width);
   }
   return opened;
 }
 
-Llama4 ReadLlama4(const ConfigReader& config, std::int64_t hidden, std::int64_t layers) {
+AttentionSpec ReadPlainAttention(const ConfigReader& config, const DecoderSpec& decoder) {
+  AttentionSpec attention = ReadAttention(config, decoder);
+  attention.input_bias = attention.output_bias = config.Flag("attention_bias", false);
+  attention.norm_after_rotary = true;
+  return attention;
+}
+
+Llama4 ReadLlama4(const Checkpoint& checkpoint, const ConfigReader& config) {
   config.RequireText("hidden_act", "silu");
   config.RequireNumber("partial_rotary_factor", 1);
   Llama4 family;
-  family.layers = ReadLayerKinds(config, layers);
-  family.attention = ReadAttention(config, hidden);
+  family.prefix = FindDecoderPrefix(checkpoint);
+  family.decoder = ReadDecoder(checkpoint, "llama4", {.prefix = family.prefix, .norm_eps = 1e-5});
+  family.layers = ReadLayerKinds(config, family.decoder.info.layers);
+  family.attention = ReadPlainAttention(config, family.decoder);
   const auto is_chunked = [](const LayerKind& kind) { return kind.chunked; };
   if (std::any_of(family.layers.begin(), family.layers.end(), is_chunked)) {
     family.chunk = config.Size("attention_chunk_size");
@@ -151,7 +139,7 @@ Llama4 ReadLlama4(const ConfigReader& config, std::int64_t hidden, std::int64_t 
   }
   family.rotary = ReadRotary(config, family.attention.head_dim, {.theta = 500000, .partial = 1});
   family.rotary.pairs = RotaryPairs::kNeighbours;
-  family.moe = ReadMoe(config, hidden);
+  family.moe = ReadMoe(config, family.decoder.info.hidden);
   const auto is_dense = [](const LayerKind& kind) { return !kind.routed; };
   if (std::any_of(family.layers.begin(), family.layers.end(), is_dense)) {
     family.dense_width = config.Size("intermediate_size_mlp");
@@ -173,25 +161,11 @@ bool MatchesLlama4(const Json& text_config, const Json& /*config*/) {
 }
 
 std::unique_ptr<Model> DescribeLlama4(const Checkpoint& checkpoint) {
-  const ConfigReader config(checkpoint);
-  const std::int64_t hidden = config.Size("hidden_size");
-  const std::int64_t layers = config.Size("num_hidden_layers");
-  Llama4 family = ReadLlama4(config, hidden, layers);
-  family.prefix =
-      FindPrefix(checkpoint, {"model.", "language_model.model."}, "embed_tokens.weight");
-
-  DecoderSpec spec;
-  spec.info = {.family = "llama4",
-               .layers = layers,
-               .hidden = hidden,
-               .vocab = config.Size("vocab_size"),
-               .experts = family.moe.experts.experts,
-               .top_k = family.moe.router.top_k,
-               .attention = DescribeAttention(family)};
-  spec.embedding = family.prefix + "embed_tokens";
-  spec.final_norm = family.prefix + "norm";
-  spec.head = FindHead(checkpoint, spec.embedding);
-  spec.norm_eps = family.attention.norm_eps;
+  const Llama4 family = ReadLlama4(checkpoint, ConfigReader(checkpoint));
+  DecoderSpec spec = family.decoder;
+  spec.info.experts = family.moe.experts.experts;
+  spec.info.top_k = family.moe.router.top_k;
+  spec.info.attention = DescribeAttention(family);
   spec.open_layer = [family](const WeightReader& weights, std::int64_t layer) {
     return OpenLlama4Layer(weights, family, layer);
   };

@@ -3,24 +3,20 @@
 // multi-token-prediction layers, which follow the decoder's, only the routers are read.
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <string>
 #include <utility>
-#include <vector>
 
 #include "base/error.h"
 #include "model/attention.h"
 #include "model/config_reader.h"
-#include "model/decoder_model.h"
-#include "model/experts.h"
+#include "model/decoder_reader.h"
 #include "model/families/families.h"
-#include "model/moe_reader.h"
 #include "model/rotary.h"
 
 namespace cacheready {
 namespace {
 
 struct MiniMaxM2 {
-  std::string prefix;
+  DecoderSpec decoder;
   std::string ffn;  // module below a layer
   AttentionSpec attention;
   MoeSpec moe;
@@ -56,19 +52,6 @@ double ReadPartialRotary(const ConfigReader& config, std::int64_t head_dim) {
   return partial;
 }
 
-AttentionSpec ReadAttention(const ConfigReader& config, std::int64_t hidden) {
-  const std::int64_t heads = config.Size("num_attention_heads");
-  const std::int64_t head_dim = config.Size("head_dim", 128);
-  return {.hidden = hidden,
-          .heads = heads,
-          .kv_heads = ReadKvHeads(config, heads),
-          .head_dim = head_dim,
-          .qk_norm = QkNorm::kProjection,
-          .norm_eps = config.Number("rms_norm_eps", 1e-6),
-          .rotary = ReadRotary(config, head_dim,
-                               {.theta = 5e6, .partial = ReadPartialRotary(config, head_dim)})};
-}
-
 MoeSpec ReadMoe(const ConfigReader& config, std::int64_t hidden) {
   MoeSpec moe;
   moe.experts = {.experts = config.Size({"num_local_experts", "num_experts"}),
@@ -85,16 +68,10 @@ MoeSpec ReadMoe(const ConfigReader& config, std::int64_t hidden) {
 
 DecoderLayer OpenMiniMaxM2Layer(const WeightReader& weights, const MiniMaxM2& family,
                                 std::int64_t layer) {
-  const std::string module = fmt::format("{}layers.{}", family.prefix, layer);
-  const std::int64_t hidden = family.attention.hidden;
-  const double eps = family.attention.norm_eps;
-  DecoderLayer opened;
-  opened.mixer_norm = OpenNorm(weights, module + ".input_layernorm", hidden, eps, 0.0f);
+  const std::string module = fmt::format("model.layers.{}", layer);
+  DecoderLayer opened = OpenLayerNorms(weights, module, family.decoder);
   opened.mixer = OpenAttention(weights, module + ".self_attn", family.attention);
-  opened.ffn_norm = OpenNorm(weights, module + ".post_attention_layernorm", hidden, eps, 0.0f);
-  OpenedMoe moe = OpenMoe(weights, module + "." + family.ffn, family.moe);
-  opened.moe = std::move(moe.block);
-  opened.expert_layout = std::move(moe.layout);
+  OpenRoutedPart(weights, module + family.ffn, family.moe, opened);
   return opened;
 }
 
@@ -107,31 +84,26 @@ bool MatchesMiniMaxM2(const Json& text_config, const Json& /*config*/) {
 std::unique_ptr<Model> DescribeMiniMaxM2(const Checkpoint& checkpoint) {
   const ConfigReader config(checkpoint);
   RefuseOtherMathematics(config);
-  const std::int64_t hidden = config.Size("hidden_size");
-  const std::int64_t layers = config.Size("num_hidden_layers");
   MiniMaxM2 family;
-  family.prefix = FindPrefix(checkpoint, {"model."}, "embed_tokens.weight");
+  family.decoder = ReadDecoder(checkpoint, "minimax_m2");
+  ModelInfo& info = family.decoder.info;
   // transformers 5 may save under its own name of the module.
-  family.ffn = FindPrefix(checkpoint, {"model.layers.0.block_sparse_moe", "model.layers.0.mlp"},
-                          ".gate.weight")
-                   .substr(std::string("model.layers.0.").size());
-  family.attention = ReadAttention(config, hidden);
-  family.moe = ReadMoe(config, hidden);
+  family.ffn = checkpoint.FindTensor("model.layers.0.mlp.gate.weight") != nullptr
+                   ? ".mlp"
+                   : ".block_sparse_moe";
+  family.attention = ReadAttention(config, family.decoder);
+  family.attention.qk_norm = QkNorm::kProjection;
+  const std::int64_t head_dim = family.attention.head_dim;
+  family.attention.rotary =
+      ReadRotary(config, head_dim, {.theta = 5e6, .partial = ReadPartialRotary(config, head_dim)});
+  family.moe = ReadMoe(config, info.hidden);
 
-  DecoderSpec spec;
-  spec.info = {
-      .family = "minimax_m2",
-      .layers = layers,
-      .hidden = hidden,
-      .vocab = config.Size("vocab_size"),
-      .experts = family.moe.experts.experts,
-      .top_k = family.moe.router.top_k,
-      .mtp_routers = FindMtpLayers(checkpoint, family.prefix, layers, family.ffn, family.moe),
-      .attention = "grouped-query attention"};
-  spec.embedding = family.prefix + "embed_tokens";
-  spec.final_norm = family.prefix + "norm";
-  spec.head = FindHead(checkpoint, spec.embedding);
-  spec.norm_eps = family.attention.norm_eps;
+  info.experts = family.moe.experts.experts;
+  info.top_k = family.moe.router.top_k;
+  info.mtp_routers =
+      FindMtpLayers(checkpoint, "model.", info.layers, family.ffn.substr(1), family.moe);
+  info.attention = "grouped-query attention";
+  DecoderSpec spec = family.decoder;
   spec.open_layer = [family](const WeightReader& weights, std::int64_t layer) {
     return OpenMiniMaxM2Layer(weights, family, layer);
   };
