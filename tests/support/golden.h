@@ -7,6 +7,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -29,10 +30,15 @@ struct GoldenReport {
   std::vector<std::string> compared;       // tensors, with their largest errors
   double worst_tensor = 0;                 // relative L2
   double worst_token = 0;
+  double worst_hidden = 0, worst_logits = 0;  // relative L2 of the hidden states, of the logits
+  std::int64_t selections = 0;                // (token, routed layer) compared ...
+  std::int64_t equal_selections = 0;          // ... and the same experts selected
 };
 GoldenReport CompareWithGolden(const GoldenCase& golden);
 
 // All of it as text, one line an entry.
 std::string Text(const GoldenReport& report);
+// The worst of it, in one line.
+std::string Summary(const GoldenReport& report);
 
 }  // namespace cacheready
