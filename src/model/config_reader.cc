@@ -38,6 +38,11 @@ ConfigReader::ConfigReader(const Checkpoint& checkpoint)
 
 bool ConfigReader::Has(std::string_view key) const { return FindMember(*object_, key) != nullptr; }
 
+bool ConfigReader::IsArray(std::string_view key) const {
+  const Json* found = FindMember(*object_, key);
+  return found != nullptr && found->is_array();
+}
+
 std::int64_t ConfigReader::Size(std::initializer_list<std::string_view> keys) const {
   for (const std::string_view key : keys) {
     if (!Has(key)) continue;

@@ -30,6 +30,10 @@ class ConfigReader {
   std::int64_t Size(std::string_view key, std::int64_t fallback) const;
   // A whole number of at least 0.
   std::int64_t Count(std::string_view key, std::int64_t fallback) const;
+  std::int64_t Integer(std::string_view key, std::int64_t fallback) const {
+    return GetInt(*object_, key, what_, fallback);
+  }
+  bool IsArray(std::string_view key) const;
   double Number(std::string_view key) const { return GetDouble(*object_, key, what_); }
   double Number(std::string_view key, double fallback) const {
     return GetDouble(*object_, key, what_, fallback);

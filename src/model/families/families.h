@@ -43,4 +43,34 @@ std::unique_ptr<Model> DescribeMiniMaxM2(const Checkpoint& checkpoint);
 bool MatchesQwen35Moe(const Json& text_config, const Json& config);
 std::unique_ptr<Model> DescribeQwen35Moe(const Checkpoint& checkpoint);
 
+bool MatchesQwen3Next(const Json& text_config, const Json& config);
+std::unique_ptr<Model> DescribeQwen3Next(const Checkpoint& checkpoint);
+
+bool MatchesQwen3Moe(const Json& text_config, const Json& config);
+std::unique_ptr<Model> DescribeQwen3Moe(const Checkpoint& checkpoint);
+
+bool MatchesQwen2Moe(const Json& text_config, const Json& config);
+std::unique_ptr<Model> DescribeQwen2Moe(const Checkpoint& checkpoint);
+
+bool MatchesMixtral(const Json& text_config, const Json& config);
+std::unique_ptr<Model> DescribeMixtral(const Checkpoint& checkpoint);
+
+bool MatchesOlmoe(const Json& text_config, const Json& config);
+std::unique_ptr<Model> DescribeOlmoe(const Checkpoint& checkpoint);
+
+bool MatchesPhimoe(const Json& text_config, const Json& config);
+std::unique_ptr<Model> DescribePhimoe(const Checkpoint& checkpoint);
+
+bool MatchesGraniteMoe(const Json& text_config, const Json& config);
+std::unique_ptr<Model> DescribeGraniteMoe(const Checkpoint& checkpoint);
+
+bool MatchesErnieMoe(const Json& text_config, const Json& config);
+std::unique_ptr<Model> DescribeErnieMoe(const Checkpoint& checkpoint);
+
+bool MatchesDots1(const Json& text_config, const Json& config);
+std::unique_ptr<Model> DescribeDots1(const Checkpoint& checkpoint);
+
+bool MatchesHunyuanMoe(const Json& text_config, const Json& config);
+std::unique_ptr<Model> DescribeHunyuanMoe(const Checkpoint& checkpoint);
+
 }  // namespace cacheready
