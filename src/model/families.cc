@@ -15,7 +15,25 @@ namespace cacheready {
 namespace {
 
 constexpr Family kFamilies[] = {
+    {"deepseek_v2", MatchesDeepseekV2, DescribeDeepseekV2},
+    {"deepseek_v3", MatchesDeepseekV3, DescribeDeepseekV3},
+    {"glm4_moe", MatchesGlm4Moe, DescribeGlm4Moe},
+    {"gpt_oss", MatchesGptOss, DescribeGptOss},
+    {"jamba", MatchesJamba, DescribeJamba},
+    {"lfm2_moe", MatchesLfm2Moe, DescribeLfm2Moe},
+    {"llama4", MatchesLlama4, DescribeLlama4},
+    {"minimax_m2", MatchesMiniMaxM2, DescribeMiniMaxM2},
     {"qwen3_5_moe", MatchesQwen35Moe, DescribeQwen35Moe},
+    {"qwen3_next", MatchesQwen3Next, DescribeQwen3Next},
+    {"qwen3_moe", MatchesQwen3Moe, DescribeQwen3Moe},
+    {"qwen2_moe", MatchesQwen2Moe, DescribeQwen2Moe},
+    {"mixtral", MatchesMixtral, DescribeMixtral},
+    {"olmoe", MatchesOlmoe, DescribeOlmoe},
+    {"phimoe", MatchesPhimoe, DescribePhimoe},
+    {"granitemoe", MatchesGraniteMoe, DescribeGraniteMoe},
+    {"ernie4_5_moe", MatchesErnieMoe, DescribeErnieMoe},
+    {"dots1", MatchesDots1, DescribeDots1},
+    {"hunyuan_v1_moe", MatchesHunyuanMoe, DescribeHunyuanMoe},
 };
 
 std::string ModelType(const Json& config) {
