@@ -64,6 +64,17 @@ std::int64_t ConfigReader::Count(std::string_view key, std::int64_t fallback) co
   return value;
 }
 
+bool ConfigReader::FlagOrNumber(std::string_view key, bool fallback) const {
+  const Json* found = FindMember(*object_, key);
+  if (found == nullptr || !found->is_number()) return Flag(key, fallback);
+  return found->get<double>() != 0;
+}
+
+bool ConfigReader::IsText(std::string_view key, std::string_view text) const {
+  const Json* found = FindMember(*object_, key);
+  return found != nullptr && found->is_string() && found->get<std::string>() == text;
+}
+
 std::vector<std::string> ConfigReader::Texts(std::string_view key) const {
   std::vector<std::string> texts;
   ForEachEntry(*object_, key, what_, [&](const Json& entry) {

@@ -41,10 +41,13 @@ class ConfigReader {
   bool Flag(std::string_view key, bool fallback) const {
     return GetBool(*object_, key, what_, fallback);
   }
+  // A flag that some files write as a number: 0 is false.
+  bool FlagOrNumber(std::string_view key, bool fallback) const;
   std::string Text(std::string_view key, std::string_view fallback) const {
     return GetString(*object_, key, what_, fallback);
   }
-  std::vector<std::string> Texts(std::string_view key) const;  // empty if absent
+  bool IsText(std::string_view key, std::string_view text) const;  // false if of another type
+  std::vector<std::string> Texts(std::string_view key) const;      // empty if absent
   std::vector<std::int64_t> Integers(std::string_view key) const;
   std::vector<double> Numbers(std::string_view key) const;
   // The object under `key`, or an empty one.

@@ -62,6 +62,25 @@ TEST(ConfigReader, AbsentNullAndEqualValuesAreAccepted) {
   config.RequireFlag("attention_bias", false);
   config.RequireInteger("absent", 1);
   config.RequireEmpty("list");
+  config.RequireAbsent("attention_bias");
+  config.RequireNumber("absent", 7.0);
+}
+
+TEST(ConfigReader, NumbersAndPresenceAreRequiredByKey) {
+  const Json json = {{"limit", 7.5}, {"window", 0}};
+  const ConfigReader config = Reader(json);
+  EXPECT_NO_THROW(config.RequireNumber("limit", 7.5));
+  EXPECT_THAT(MessageOf([&] { config.RequireNumber("limit", 7); }),
+              HasSubstr("key 'limit' is 7.5, and only 7 is implemented"));
+  EXPECT_THAT(MessageOf([&] { config.RequireAbsent("window"); }),
+              HasSubstr("key 'window' is 0, and only null is implemented"));
+}
+
+TEST(ConfigReader, CountsMayBeZero) {
+  const Json json = {{"dense", 0}, {"negative", -1}};
+  EXPECT_EQ(Reader(json).Count("dense", 3), 0);
+  EXPECT_EQ(Reader(json).Count("absent", 3), 3);
+  EXPECT_THROW(Reader(json).Count("negative", 3), Error);
 }
 
 TEST(ConfigReader, LayerTypesMustBeKnownAndCoverAllLayers) {

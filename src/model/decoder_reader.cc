@@ -7,6 +7,14 @@
 #include "base/error.h"
 
 namespace cacheready {
+namespace {
+
+std::string FindHead(const Checkpoint& checkpoint) {
+  const bool below = checkpoint.FindTensor("language_model.lm_head.weight") != nullptr;
+  return below ? "language_model.lm_head" : "lm_head";
+}
+
+}  // namespace
 
 DecoderSpec ReadDecoder(const Checkpoint& checkpoint, const std::string& family,
                         const DecoderDefaults& defaults) {
@@ -18,9 +26,13 @@ DecoderSpec ReadDecoder(const Checkpoint& checkpoint, const std::string& family,
                .vocab = config.Size("vocab_size")};
   spec.embedding = defaults.prefix + "embed_tokens";
   spec.final_norm = defaults.prefix + "norm";
-  spec.head = TiesWordEmbeddings(checkpoint, defaults.tied) ? spec.embedding : "lm_head";
+  spec.head = TiesWordEmbeddings(checkpoint, defaults.tied) ? spec.embedding : FindHead(checkpoint);
   spec.norm_eps = config.Number("rms_norm_eps", defaults.norm_eps);
   return spec;
+}
+
+std::string FindDecoderPrefix(const Checkpoint& checkpoint) {
+  return FindPrefix(checkpoint, {"model.", "language_model.model."}, "embed_tokens.weight");
 }
 
 AttentionSpec ReadAttention(const ConfigReader& config, const DecoderSpec& decoder) {

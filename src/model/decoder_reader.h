@@ -23,9 +23,13 @@ struct DecoderDefaults {
 };
 
 // num_hidden_layers, hidden_size, vocab_size, rms_norm_eps, tie_word_embeddings; embed_tokens and
-// norm below the prefix, lm_head below none. The rest of the spec is the family's.
+// norm below the prefix, lm_head below none or, in multimodal checkpoints, below `language_model.`.
+// The rest of the spec is the family's.
 DecoderSpec ReadDecoder(const Checkpoint& checkpoint, const std::string& family,
                         const DecoderDefaults& defaults = {});
+
+// Where the language model is: "model.", in multimodal checkpoints "language_model.model.".
+std::string FindDecoderPrefix(const Checkpoint& checkpoint);
 
 // num_attention_heads, num_key_value_heads, head_dim (absent: hidden / heads), rms_norm_eps. Fails
 // unless the heads fit. Positions, biases and norms are the family's.

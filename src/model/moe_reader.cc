@@ -65,7 +65,13 @@ OpenedMoe OpenMoe(const WeightReader& weights, const std::string& module, const 
                   spec.experts, spec.projections);
   opened.block.experts = std::move(experts.experts);
   opened.layout = std::move(experts.layout);
-  if (spec.shared_width > 0) OpenShared(weights, module, spec, opened.block);
+  if (spec.shared_width > 0) {
+    OpenShared(weights, module, spec, opened.block);
+  } else if (weights.Has(
+                 fmt::format("{}.{}.{}.weight", module, spec.shared, spec.projections.down))) {
+    Fail("{}: '{}.{}' is stored, and config.json tells of no shared expert",
+         weights.checkpoint().folder().string(), module, spec.shared);
+  }
   return opened;
 }
 
@@ -109,6 +115,18 @@ RouterSpec ReadCorrectedSigmoidRouter(const ConfigReader& config, std::int64_t e
                     .scaling = config.Number("routed_scaling_factor", 1.0)};
   ReadRoutingGroups(config, router);
   return router;
+}
+
+MoeSpec ReadCorrectedSigmoidMoe(const ConfigReader& config, std::int64_t hidden) {
+  MoeSpec moe;
+  moe.experts = {.experts = config.Size("n_routed_experts"),
+                 .hidden = hidden,
+                 .intermediate = config.Size("moe_intermediate_size")};
+  moe.router = ReadCorrectedSigmoidRouter(config, moe.experts.experts);
+  moe.router_role = Role::kFp32Router;
+  moe.selection_bias = "gate.e_score_correction_bias";
+  moe.shared_width = config.Count("n_shared_experts", 0) * moe.experts.intermediate;
+  return moe;
 }
 
 }  // namespace cacheready

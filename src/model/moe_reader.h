@@ -50,5 +50,8 @@ void ReadRoutingGroups(const ConfigReader& config, RouterSpec& router);
 // The router of DeepSeek-V3 and its likes: sigmoid, e_score_correction_bias for the choice,
 // norm_topk_prob, routed_scaling_factor, n_group and topk_group, num_experts_per_tok.
 RouterSpec ReadCorrectedSigmoidRouter(const ConfigReader& config, std::int64_t experts);
+// With its experts: n_routed_experts, moe_intermediate_size, and n_shared_experts that are stored
+// as one, that many times as wide.
+MoeSpec ReadCorrectedSigmoidMoe(const ConfigReader& config, std::int64_t hidden);
 
 }  // namespace cacheready

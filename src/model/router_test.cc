@@ -58,6 +58,19 @@ TEST(Router, RankedLogitsAreSoftmaxedOverTheSelectedOnly) {
   EXPECT_FLOAT_EQ(routing.margin[0], std::log(3.0f) - std::log(2.0f));
 }
 
+// The sigmoids of 20 and 30 are both 1 in fp32: only the logits tell them apart.
+TEST(Router, RankedLogitsKeepTheirOrderWhereTheirSigmoidsAreEqual) {
+  const RouterSpec spec{
+      .experts = 3, .top_k = 1, .scoring = Scoring::kLogitsSigmoid, .renormalize = false};
+  const Routing routing = Route(spec, Row({20.0f, 30.0f, 0.0f}), Fp32Arithmetic());
+  EXPECT_THAT(routing.ids, ElementsAre(1));
+  EXPECT_THAT(routing.weights, ElementsAre(1.0f));
+  EXPECT_EQ(routing.margin[0], 10.0f);
+  EXPECT_THAT(WeightsOfSelection(spec, Row({20.0f, 30.0f, 0.0f}), std::vector<std::int32_t>{2},
+                                 Fp32Arithmetic()),
+              ElementsAre(0.5f));
+}
+
 TEST(Router, SelectionBiasMovesTheChoiceAndNotTheWeights) {
   const RouterSpec spec{.experts = 3,
                         .top_k = 1,
@@ -174,7 +187,8 @@ TEST(Router, SelectionEqualsAFullSortOnRandomLogits) {
 }
 
 TEST(Router, WeightsOfASelectionDoNotDependOnItsOrder) {
-  for (const Scoring scoring : {Scoring::kSoftmax, Scoring::kSigmoid, Scoring::kLogits}) {
+  for (const Scoring scoring :
+       {Scoring::kSoftmax, Scoring::kSigmoid, Scoring::kLogits, Scoring::kLogitsSigmoid}) {
     const RouterSpec spec{.experts = 16, .top_k = 6, .scoring = scoring};
     const Matrix logits = RandomLogits(50, 16);
     const Routing routing = Route(spec, logits, Fp32Arithmetic());
@@ -200,6 +214,7 @@ TEST(Router, SpecSurvivesJsonBitForBit) {
                         .renormalize_floor = 1e-12,
                         .jitter = 0.01,
                         .scaling = 2.827,
+                        .weights_on_input = true,
                         .selection_bias = {0.1f, -1e-30f, 3.0f, 1.0f / 3},
                         .logit_bias = {0.3f, 0.0f, -0.0f, 7.0f},
                         .num_groups = 2,
@@ -213,6 +228,7 @@ TEST(Router, SpecSurvivesJsonBitForBit) {
   EXPECT_EQ(read.renormalize_floor, spec.renormalize_floor);
   EXPECT_EQ(read.jitter, spec.jitter);
   EXPECT_EQ(read.scaling, spec.scaling);
+  EXPECT_EQ(read.weights_on_input, spec.weights_on_input);
   EXPECT_EQ(read.selection_bias, spec.selection_bias);
   EXPECT_EQ(read.logit_bias, spec.logit_bias);
   EXPECT_EQ(read.num_groups, spec.num_groups);

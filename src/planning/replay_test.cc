@@ -223,6 +223,13 @@ TEST(Replay, RowsThatAreAlreadyEqualChangeNothing) {
   EXPECT_EQ(replayed.mean_square_rise, 0);
 }
 
+TEST(Replay, RefusesWeightsThatScaleTheExpertsInputs) {
+  const SyntheticLayer layer{SyntheticOptions{}};
+  RouterSpec spec = layer.spec();
+  spec.weights_on_input = true;
+  EXPECT_THROW(Replay(layer.record(), spec), Error);
+}
+
 TEST(Replay, RefusesARecordWhoseRanksMissTheSelection) {
   SyntheticLayer layer{SyntheticOptions{}};
   for (std::size_t n = 0; n < 8; ++n) layer.record().ranked[n] = layer.record().ranked[7];
