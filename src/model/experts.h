@@ -36,11 +36,10 @@ FeedForward OpenFeedForward(const WeightReader& weights, const std::string& modu
                             std::int64_t hidden, std::int64_t intermediate,
                             const ProjectionNames& names = {});
 
-// Either `module`.E.{gate,up,down}_proj in any format, or the plain fused tensors
-// `module`.gate_up_proj (the gate's rows before the up projection's) and `module`.down_proj. The
-// fused tensors are stored [experts, out, in] or, both of them, [experts, in, out]: told apart by
-// their dims, which never fit both ways. Fails if both layouts or neither are there, naming the
-// tensors.
+// Either `module`.E.{gate,up,down}_proj or the fused weights `module`.gate_up_proj (the gate's rows
+// before the up projection's) and `module`.down_proj, in any format. Plain fused weights are stored
+// [experts, out, in] or, both of them, [experts, in, out]: told apart by their dims, which never
+// fit both ways. Fails if both layouts or neither are there, naming the tensors.
 OpenedExperts OpenExperts(const WeightReader& weights, const std::string& module,
                           const ExpertShape& shape, const ProjectionNames& names = {});
 

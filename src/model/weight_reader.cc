@@ -41,6 +41,16 @@ EncodedMatrixPtr WeightReader::Open(const std::string& module, std::int64_t rows
   return OpenWeight(Request(module, rows, cols), find_);
 }
 
+std::vector<std::int64_t> WeightReader::FindFusedShape(const std::string& tensor) const {
+  return cacheready::FindFusedShape(Request(tensor, -1, -1), find_);
+}
+
+EncodedMatrixPtr WeightReader::OpenSlice(const std::string& tensor, const PlainSlice& slice) const {
+  FormatRequest request = Request(tensor, -1, -1);
+  request.slice = slice;
+  return OpenWeight(request, find_);
+}
+
 EncodedMatrixPtr WeightReader::OpenRouter(const std::string& module, std::int64_t experts,
                                           std::int64_t hidden) const {
   const FormatRequest request = Request(module, experts, hidden);

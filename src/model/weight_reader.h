@@ -28,8 +28,12 @@ class WeightReader {
 
   // The weight [rows, cols] of a module in whatever format it is stored. Fails if absent.
   EncodedMatrixPtr Open(const std::string& module, std::int64_t rows, std::int64_t cols) const;
-  // The same, refused if it is quantized: router rows are rewritten as they are stored, and a row
-  // whose scale is shared with other rows cannot be.
+  // A weight of all experts stored together as `tensor`, plain or quantized: its shape [experts,
+  // height, width], empty if it is not there; and rows of one expert of it.
+  std::vector<std::int64_t> FindFusedShape(const std::string& tensor) const;
+  EncodedMatrixPtr OpenSlice(const std::string& tensor, const PlainSlice& slice) const;
+  // The same as Open, refused if it is quantized: router rows are rewritten as they are stored, and
+  // a row whose scale is shared with other rows cannot be.
   EncodedMatrixPtr OpenRouter(const std::string& module, std::int64_t experts,
                               std::int64_t hidden) const;
   // A plain tensor of exactly this shape, widened to float.
