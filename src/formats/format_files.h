@@ -19,9 +19,27 @@ bool IsF32(const FormatRequest& request, const WeightParts& parts);
 EncodedMatrixPtr OpenPlain(const FormatRequest& request, const WeightParts& parts);
 
 bool IsFp8Block(const FormatRequest& request, const WeightParts& parts);
-EncodedMatrixPtr OpenFp8Block(const FormatRequest& request, const WeightParts& parts);
+bool IsFp8Channel(const FormatRequest& request, const WeightParts& parts);
+bool IsFp8Tensor(const FormatRequest& request, const WeightParts& parts);
+bool IsMxfp8(const FormatRequest& request, const WeightParts& parts);
+EncodedMatrixPtr OpenFp8(const FormatRequest& request, const WeightParts& parts);
+
+bool IsInt8(const FormatRequest& request, const WeightParts& parts);
+EncodedMatrixPtr OpenInt8(const FormatRequest& request, const WeightParts& parts);
+
+bool IsNvfp4(const FormatRequest& request, const WeightParts& parts);
+EncodedMatrixPtr OpenNvfp4(const FormatRequest& request, const WeightParts& parts);
 
 bool IsMxfp4(const FormatRequest& request, const WeightParts& parts);
 EncodedMatrixPtr OpenMxfp4(const FormatRequest& request, const WeightParts& parts);
+
+bool IsPackedInt(const FormatRequest& request, const WeightParts& parts);
+EncodedMatrixPtr OpenPackedInt(const FormatRequest& request, const WeightParts& parts);
+
+bool IsGptq(const FormatRequest& request, const WeightParts& parts);
+EncodedMatrixPtr OpenGptq(const FormatRequest& request, const WeightParts& parts);
+
+bool IsAwq(const FormatRequest& request, const WeightParts& parts);
+EncodedMatrixPtr OpenAwq(const FormatRequest& request, const WeightParts& parts);
 
 }  // namespace cacheready

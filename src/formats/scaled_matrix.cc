@@ -99,13 +99,14 @@ void DitherIntegers(std::uint64_t stream, std::int64_t row, std::int64_t cols, f
 ScaledMatrix::ScaledMatrix(ScaledSpec spec)
     : EncodedMatrix(spec.rows, spec.cols),
       spec_(std::move(spec)),
-      blocks_per_row_(CeilDiv(spec_.cols, spec_.block.cols)) {
+      blocks_per_row_(scattered() ? spec_.scattered_blocks
+                                  : CeilDiv(spec_.cols, spec_.block.cols)) {
   CR_CHECK(spec_.block.rows >= 1 && spec_.block.cols >= 1 && spec_.dither != nullptr,
            "blocks of {}x{}", spec_.block.rows, spec_.block.cols);
 }
 
 float ScaledMatrix::Scale(std::int64_t block_row, std::int64_t block_col) const {
-  if (spec_.any_columns) return 1.0f;
+  if (scattered()) return 1.0f;
   float scale = 0;
   ReadBlockScales(block_row, block_col, {&scale, 1});
   return scale;
@@ -120,7 +121,7 @@ void ScaledMatrix::DecodeRows(std::int64_t begin, std::int64_t count, float* out
 void ScaledMatrix::DecodeCodes(std::int64_t begin, std::int64_t count, float* out) const {
   CR_CHECK(begin >= 0 && count >= 0 && begin + count <= rows(), "rows {}+{}", begin, count);
   ReadCodes(begin, count, out);
-  if (spec_.any_columns) ApplyScales(begin, count, out);
+  if (scattered()) ApplyScales(begin, count, out);
 }
 
 void ScaledMatrix::DecodeRowsDithered(std::int64_t begin, std::int64_t count, std::uint64_t seed,
@@ -132,7 +133,7 @@ void ScaledMatrix::DecodeRowsDithered(std::int64_t begin, std::int64_t count, st
 void ScaledMatrix::DecodeCodesDithered(std::int64_t begin, std::int64_t count, std::uint64_t seed,
                                        float* out) const {
   ReadDithered(begin, count, seed, out);
-  if (spec_.any_columns) ApplyScales(begin, count, out);
+  if (scattered()) ApplyScales(begin, count, out);
 }
 
 std::vector<std::int32_t> ScaledMatrix::BlockOfColumns() const {
@@ -151,7 +152,7 @@ void ScaledMatrix::ReadDithered(std::int64_t begin, std::int64_t count, std::uin
 
 void ScaledMatrix::ApplyScales(std::int64_t begin, std::int64_t count, float* out) const {
   std::vector<std::int32_t> block_of_column;
-  if (spec_.any_columns) block_of_column = BlockOfColumns();
+  if (scattered()) block_of_column = BlockOfColumns();
   std::vector<float> scales(static_cast<std::size_t>(blocks_per_row_));
   std::int64_t read = -1;  // the row of blocks whose scales these are
   for (std::int64_t r = 0; r < count; ++r) {
@@ -159,7 +160,7 @@ void ScaledMatrix::ApplyScales(std::int64_t begin, std::int64_t count, float* ou
     if (block_row != read) ReadBlockScales(block_row, 0, scales);
     read = block_row;
     float* row = out + r * cols();
-    if (spec_.any_columns) {
+    if (scattered()) {
       for (std::int64_t c = 0; c < cols(); ++c) {
         row[c] *= scales[static_cast<std::size_t>(block_of_column[static_cast<std::size_t>(c)])];
       }

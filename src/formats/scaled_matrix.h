@@ -27,8 +27,10 @@ struct ScaledSpec {
   std::string name;         // of the tensor of codes: seeds its dither
   std::uint64_t slice = 0;  // tells slices of that tensor apart
   std::int64_t rows = 0, cols = 0;
-  BlockShape block = {};     // rows x cols that share a scale
-  bool any_columns = false;  // the columns of a block are not consecutive: see BlockOfColumns
+  BlockShape block = {};  // rows x cols that share a scale
+  // Above 0: the columns of a block are not consecutive (BlockOfColumns tells where they are), and
+  // so many blocks are in a row.
+  std::int64_t scattered_blocks = 0;
   DitherRow dither = nullptr;
 };
 
@@ -37,7 +39,7 @@ struct ScaledSpec {
 // copies of them would not fit.)
 class ScaledMatrix : public EncodedMatrix {
  public:
-  BlockShape block_shape() const override { return spec_.any_columns ? BlockShape{} : spec_.block; }
+  BlockShape block_shape() const override { return scattered() ? BlockShape{} : spec_.block; }
   float Scale(std::int64_t block_row, std::int64_t block_col) const override;
   void DecodeRows(std::int64_t begin, std::int64_t count, float* out) const override;
   void DecodeCodes(std::int64_t begin, std::int64_t count, float* out) const override;
@@ -55,10 +57,11 @@ class ScaledMatrix : public EncodedMatrix {
   // Scales of the blocks from `first` on of one row of blocks.
   virtual void ReadBlockScales(std::int64_t block_row, std::int64_t first,
                                std::span<float> out) const = 0;
-  // The block of every column, in [0, blocks_per_row). Called only with any_columns.
+  // The block of every column, in [0, blocks_per_row). Called only for scattered blocks.
   virtual std::vector<std::int32_t> BlockOfColumns() const;
 
  private:
+  bool scattered() const { return spec_.scattered_blocks > 0; }
   void ReadDithered(std::int64_t begin, std::int64_t count, std::uint64_t seed, float* out) const;
   void ApplyScales(std::int64_t begin, std::int64_t count, float* out) const;
 

@@ -10,12 +10,20 @@
 namespace cacheready {
 namespace {
 
-constexpr std::array<WeightFormat, 5> kWeightFormats = {{
+constexpr std::array<WeightFormat, 13> kWeightFormats = {{
     {"bf16", false, IsBf16, OpenPlain},
     {"f16", false, IsF16, OpenPlain},
     {"f32", false, IsF32, OpenPlain},
-    {"fp8-block", true, IsFp8Block, OpenFp8Block},
+    {"fp8-block", true, IsFp8Block, OpenFp8},
+    {"fp8-channel", true, IsFp8Channel, OpenFp8},
+    {"fp8-tensor", true, IsFp8Tensor, OpenFp8},
+    {"mxfp8", true, IsMxfp8, OpenFp8},
+    {"int8", true, IsInt8, OpenInt8},
+    {"nvfp4", true, IsNvfp4, OpenNvfp4},
     {"mxfp4", true, IsMxfp4, OpenMxfp4},
+    {"int-packed", true, IsPackedInt, OpenPackedInt},
+    {"gptq", true, IsGptq, OpenGptq},
+    {"awq", true, IsAwq, OpenAwq},
 }};
 
 std::string KnownFormats() {
@@ -48,6 +56,13 @@ const WeightFormat* FindFormat(const FormatRequest& request, const WeightParts& 
 }  // namespace
 
 std::span<const WeightFormat> WeightFormats() { return kWeightFormats; }
+
+const WeightFormat& GetWeightFormat(std::string_view name) {
+  for (const WeightFormat& format : kWeightFormats) {
+    if (format.name == name) return format;
+  }
+  CR_CHECK(false, "no weight format is called '{}'", name);
+}
 
 const WeightFormat* FindWeightFormat(const FormatRequest& request, const TensorFinder& find) {
   return FindFormat(request, WeightParts(request, find));

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "formats/encoded_matrix.h"
+#include "formats/quantization_scheme.h"
 
 namespace cacheready {
 
@@ -24,8 +25,10 @@ struct FormatRequest {
   // One expert of a fused weight, whose tensors are called `module` alone (plain), `module`_blocks
   // and `module`_scales, ...: without the dot of a module.
   std::optional<PlainSlice> slice = {};
-  BlockShape fp8_block{128, 128};  // from quantization_config.weight_block_size
-  std::string quant_method = {};   // "", "fp8", "modelopt", "compressed-tensors", ...
+  // What the config says of the module, nullptr if nothing: the rest of what a format needs to
+  // know, and what its tensors are checked against.
+  const QuantizationScheme* scheme = nullptr;
+  std::string quant_method = {};  // "", "fp8", "modelopt", "compressed-tensors", ...
 };
 
 class WeightParts;
@@ -39,6 +42,7 @@ struct WeightFormat {
   EncodedMatrixPtr (*open)(const FormatRequest& request, const WeightParts& parts);
 };
 std::span<const WeightFormat> WeightFormats();
+const WeightFormat& GetWeightFormat(std::string_view name);  // of an opened matrix
 
 // The format of this module, or nullptr if no tensor of it is there at all. Fails (naming tensor,
 // dtype, and the formats known) if tensors are there that no format recognizes, or two formats do.

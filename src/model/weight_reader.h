@@ -10,6 +10,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "formats/encoded_matrix.h"
+#include "formats/quantization_config.h"
 #include "formats/weight_formats.h"
 
 namespace cacheready {
@@ -24,6 +25,8 @@ class WeightReader {
   WeightReader(const Checkpoint& checkpoint, Mode mode);
 
   const Checkpoint& checkpoint() const { return *checkpoint_; }
+  // What the config says of how it is quantized.
+  const QuantizationConfig& quantization() const { return quantization_; }
   bool Has(std::string_view tensor) const { return checkpoint_->FindTensor(tensor) != nullptr; }
 
   // The weight [rows, cols] of a module in whatever format it is stored. Fails if absent.
@@ -41,13 +44,13 @@ class WeightReader {
                             std::initializer_list<std::int64_t> shape) const;
 
  private:
+  EncodedMatrixPtr OpenChecked(const FormatRequest& request) const;
   FormatRequest Request(const std::string& module, std::int64_t rows, std::int64_t cols) const;
 
   const Checkpoint* checkpoint_;
   Mode mode_;
   TensorFinder find_;
-  BlockShape fp8_block_{128, 128};
-  std::string quant_method_;
+  QuantizationConfig quantization_;
 };
 
 // The first of `prefixes` below which `tensor` is stored. Fails naming what was looked for.
