@@ -22,6 +22,11 @@ struct ProjectionNames {
 
 struct ExpertShape {
   std::int64_t experts = 0, hidden = 0, intermediate = 0;
+  Activation activation = Activation::kSwiglu;
+  bool bias = false;
+  // Rows 2 n of the fused gate_up_proj are the gate's, rows 2 n + 1 the up projection's; else the
+  // gate's come first.
+  bool interleaved = false;
 };
 
 // The number of experts a token is sent to. Fails unless it is at most `experts`.
@@ -36,10 +41,15 @@ FeedForward OpenFeedForward(const WeightReader& weights, const std::string& modu
                             std::int64_t hidden, std::int64_t intermediate,
                             const ProjectionNames& names = {});
 
-// Either `module`.E.{gate,up,down}_proj or the fused weights `module`.gate_up_proj (the gate's rows
-// before the up projection's) and `module`.down_proj, in any format. Plain fused weights are stored
-// [experts, out, in] or, both of them, [experts, in, out]: told apart by their dims, which never
-// fit both ways. Fails if both layouts or neither are there, naming the tensors.
+// Adds `module`.{gate,up,down}_proj.bias to opened matrices.
+void OpenBiases(const WeightReader& weights, const std::string& module,
+                const ProjectionNames& names, FeedForward& ffn);
+
+// Either `module`.E.{gate,up,down}_proj or the fused weights `module`.gate_up_proj and
+// `module`.down_proj, in any format, their biases [experts, out] with `_bias` behind the name. Plain
+// fused weights are stored [experts, out, in] or, both of them, [experts, in, out]: told apart by
+// their dims, which never fit both ways. Fails if both layouts or neither are there, naming the
+// tensors.
 OpenedExperts OpenExperts(const WeightReader& weights, const std::string& module,
                           const ExpertShape& shape, const ProjectionNames& names = {});
 

@@ -15,6 +15,14 @@ namespace cacheready {
 namespace {
 
 constexpr Family kFamilies[] = {
+    {"deepseek_v2", MatchesDeepseekV2, DescribeDeepseekV2},
+    {"deepseek_v3", MatchesDeepseekV3, DescribeDeepseekV3},
+    {"glm4_moe", MatchesGlm4Moe, DescribeGlm4Moe},
+    {"gpt_oss", MatchesGptOss, DescribeGptOss},
+    {"jamba", MatchesJamba, DescribeJamba},
+    {"lfm2_moe", MatchesLfm2Moe, DescribeLfm2Moe},
+    {"llama4", MatchesLlama4, DescribeLlama4},
+    {"minimax_m2", MatchesMiniMaxM2, DescribeMiniMaxM2},
     {"qwen3_5_moe", MatchesQwen35Moe, DescribeQwen35Moe},
 };
 

@@ -15,14 +15,6 @@ namespace {
 
 constexpr float kL2NormEps = 1e-6f;  // fixed in every implementation, no config key
 
-Matrix Columns(const Matrix& x, std::int64_t begin, std::int64_t count) {
-  Matrix part(x.rows(), count);
-  for (std::int64_t t = 0; t < x.rows(); ++t) {
-    std::copy_n(x.row(t).begin() + begin, count, part.row(t).begin());
-  }
-  return part;
-}
-
 class GatedDeltaNet final : public Mixer {
  public:
   GatedDeltaNet(const WeightReader& weights, const std::string& module,
@@ -50,9 +42,9 @@ class GatedDeltaNet final : public Mixer {
     Silu(mixed.values());
     Round(arithmetic, RoundingPoint::kConvolution, mixed.values());
 
-    Matrix q = Columns(mixed, 0, spec_.key_width());
-    Matrix k = Columns(mixed, spec_.key_width(), spec_.key_width());
-    const Matrix v = Columns(mixed, 2 * spec_.key_width(), spec_.value_width());
+    Matrix q = CopyColumns(mixed, 0, spec_.key_width());
+    Matrix k = CopyColumns(mixed, spec_.key_width(), spec_.key_width());
+    const Matrix v = CopyColumns(mixed, 2 * spec_.key_width(), spec_.value_width());
     // Normalized and scaled inside the recurrence's kernel, in fp32: no rounding here.
     L2NormSlices(q, spec_.key_dim, kL2NormEps);
     L2NormSlices(k, spec_.key_dim, kL2NormEps);

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 
 #include "planning/synthetic_layer.h"
@@ -116,8 +117,8 @@ TEST_F(PairEvidenceTest, ATailThatTheRmsHidesIsSeenByTheP95) {
 }
 
 TEST_F(PairEvidenceTest, ATailThatTheP95HidesIsSeenByTheP99) {
-  // 3 % of the tokens at three thresholds: RMS 0.5, p95 0, p99 3.
-  SetDistance([](std::int32_t t) { return t % 100 < 3 ? 3 * kThreshold : 0.0; });
+  // 2 % of the tokens of either expert at three thresholds: RMS 0.42, p95 0, p99 3.
+  SetDistance([](std::int32_t t) { return t % 100 < 2 ? 3 * kThreshold : 0.0; });
   const PairEvidence evidence = Judge();
   EXPECT_EQ(evidence.verdict, PairVerdict::kLost);
   EXPECT_NEAR(evidence.ratio, 3, 1e-5);
@@ -154,14 +155,16 @@ TEST_F(PairEvidenceTest, TooFewDocumentsAreUnknownNotEquivalent) {
 }
 
 TEST_F(PairEvidenceTest, ADomainApartRefusesThePair) {
-  // Every fourth document is law; far there, so RMS over all is 0.6 and p95 is high: choose 1.05.
+  // Two documents of either half are law, and 1 in 16 of their tokens is far: more than 5 % of the
+  // law, less than 5 % of the text, whichever documents are drawn.
+  const TextLayout text = MakeTextLayout(documents_, rule_.seed);
+  std::array<int, 2> law_in_half{};
   for (std::size_t d = 0; d < documents_.size(); ++d) {
-    documents_[d].domain = d % 4 == 0 ? "law" : "code";
+    documents_[d].domain = law_in_half[text.half_of[d]]++ < 2 ? "law" : "code";
   }
-  // A fifth of the law tokens at 2.3: 5 % of a half or less, hidden from p95 and RMS overall.
-  SetDistance([](std::int32_t t) {
-    const bool law = t / kLength % 4 == 0;
-    return law && t % 32 < 5 ? 2.3 * kThreshold : 0.0;
+  SetDistance([&](std::int32_t t) {
+    const bool law = documents_[static_cast<std::size_t>(t / kLength)].domain == "law";
+    return law && t % 32 < 2 ? 2.3 * kThreshold : 0.0;
   });
   rule_.p99_tokens = 100000;
   const PairEvidence evidence = Judge();

@@ -63,6 +63,14 @@ Json TextNumbers(const ScanHeader& header) {
     json["domains"].push_back(std::move(entry));
   }
   json["scope"] = "text only: image tokens not measured";
+  // So that a check can tell which text is new.
+  json["scanned"] = Json::array();
+  for (const ScannedDocument& document : header.documents) {
+    Json entry;
+    entry["sha256"] = document.sha256;
+    entry["tokens"] = document.tokens;
+    json["scanned"].push_back(std::move(entry));
+  }
   return json;
 }
 

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/error.h"
 #include "planning/budget.h"
 #include "planning/canonical_rows.h"
 #include "planning/synthetic_layer.h"
@@ -19,11 +20,12 @@ RowCandidate MeanRow(const SyntheticLayer& layer, const std::vector<std::int32_t
 }
 
 struct Tied {
+  std::vector<std::int32_t> members;
   RowCandidate row;
   std::vector<float> logits;
-  RowEdit edit;
-  Tied(const SyntheticLayer& layer, const std::vector<std::int32_t>& members)
-      : row(MeanRow(layer, members)) {
+  RowEdit edit;  // views the members above
+  Tied(const SyntheticLayer& layer, std::vector<std::int32_t> tied)
+      : members(std::move(tied)), row(MeanRow(layer, members)) {
     const Matrix column = CandidateLogits(layer.record().x, std::span(&row, 1));
     logits.assign(column.values().begin(), column.values().end());
     edit = {members, logits, row.selection_bias_value};
@@ -124,6 +126,24 @@ TEST(Replay, IsExactForGroupLimitedRouting) {
   ExpectReplayIsExact(options);
 }
 
+TEST(Replay, IsExactForSoftmaxWithCorrectionBiasAndAFloorOfTheSum) {
+  SyntheticOptions options;
+  options.spec.renormalize_floor = 0.5;
+  for (int e = 0; e < 16; ++e) {
+    options.spec.selection_bias.push_back(0.01f * static_cast<float>(e % 5));
+  }
+  ExpectReplayIsExact(options);
+}
+
+// An expert that is not selected, but near the largest logit, takes weight from the selected.
+TEST(Replay, IsExactForSparseMixer) {
+  SyntheticOptions options;
+  options.spec.top_k = 2;
+  options.spec.scoring = Scoring::kSparseMixer;
+  options.spec.jitter = 0.3;
+  ExpectReplayIsExact(options);
+}
+
 TEST(Replay, ChargesTheTriangleBoundBeyondTheStoredRanks) {
   // Unrelated rows: tying pulls experts in from any rank.
   const SyntheticLayer layer({});
@@ -157,7 +177,8 @@ TEST(Replay, LooksOnlyAtTokensThatMayChange) {
   std::vector<bool> looked(static_cast<std::size_t>(layer.tokens()), false);
   for (const std::int32_t t : replayed.tokens) looked[static_cast<std::size_t>(t)] = true;
   for (std::size_t t = 0; t < looked.size(); ++t) {
-    if (!looked[t]) EXPECT_LT(truth.relative_change[t], 1e-6) << "token " << t;
+    if (looked[t]) continue;
+    EXPECT_LT(truth.relative_change[t], 1e-6) << "token " << t;
   }
 }
 
@@ -200,6 +221,13 @@ TEST(Replay, RowsThatAreAlreadyEqualChangeNothing) {
   const Replay replay(layer.record(), layer.spec());
   const ReplayedTokens replayed = replay.Evaluate(Tied(layer, kMembers).edit);
   EXPECT_EQ(replayed.mean_square_rise, 0);
+}
+
+TEST(Replay, RefusesWeightsThatScaleTheExpertsInputs) {
+  const SyntheticLayer layer{SyntheticOptions{}};
+  RouterSpec spec = layer.spec();
+  spec.weights_on_input = true;
+  EXPECT_THROW(Replay(layer.record(), spec), Error);
 }
 
 TEST(Replay, RefusesARecordWhoseRanksMissTheSelection) {

@@ -15,9 +15,9 @@ TEST(RouterCorrelation, FindsTheSameCoverageInPureNoise) {
   double coverage = 0;
   double covered = 0;
   double groups = 0;
-  constexpr int kLayers = 3;
+  constexpr int kLayers = 6;
   for (std::uint64_t layer = 0; layer < kLayers; ++layer) {
-    const Matrix noise = GaussianLogits(5000, 256, 2.0, layer);
+    const Matrix noise = GaussianLogits(20000, 256, 2.0, layer);
     const RouterCorrelationResult result = RouterCorrelationGroups(noise, 8, 100 + layer);
     coverage += result.coverage / kLayers;
     for (const auto& group : result.groups) covered += static_cast<double>(group.size());

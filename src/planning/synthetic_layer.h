@@ -101,6 +101,7 @@ class SyntheticLayer {
     header_.tool_version = "test";
     header_.key = "key";
     header_.family = "synthetic";
+    header_.options = Json::object();
     header_.profile = "fp8-w8a8";
     header_.numerics_class = std::string(kNumericsClass);
     header_.hidden = options_.hidden;

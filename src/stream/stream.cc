@@ -6,6 +6,8 @@
 #include "stream/stream.h"
 
 #include <algorithm>
+#include <map>
+#include <memory>
 #include <numeric>
 #include <utility>
 
@@ -43,8 +45,8 @@ void RouteTokens(const MoeBlock& moe, std::int64_t layer, const Variant& variant
   }
   const bool own_weight = replaced == nullptr || replaced->weight == nullptr;
   activations.logits =
-      Linear(variant.arithmetic, Role::kRouter, own_weight ? *moe.router_weight : *replaced->weight,
-             activations.x, spec.logit_bias);
+      Linear(variant.arithmetic, moe.router_role,
+             own_weight ? *moe.router_weight : *replaced->weight, activations.x, spec.logit_bias);
   RequireFiniteIn(activations.logits, layer, variant, "router logits");
   activations.routing = Route(spec, activations.logits, variant.arithmetic);
 
@@ -83,6 +85,27 @@ LayerActivations RunVariant(const Layer& layer, std::int64_t index, const Varian
   return activations;
 }
 
+const Model& ModelOf(const Variant& variant, const Model& model) {
+  return variant.model != nullptr ? *variant.model : model;
+}
+
+// One layer of every model that the variants run, each opened once.
+class OpenedLayers {
+ public:
+  OpenedLayers(const Model& model, std::int64_t layer) : model_(model), layer_(layer) {}
+  const Layer& Of(const Model& model) {
+    std::unique_ptr<Layer>& opened = layers_[&model];
+    if (!opened) opened = model.OpenLayer(layer_);
+    return *opened;
+  }
+  const Layer& Of(const Variant& variant) { return Of(ModelOf(variant, model_)); }
+
+ private:
+  const Model& model_;
+  std::int64_t layer_;
+  std::map<const Model*, std::unique_ptr<Layer>> layers_;
+};
+
 Matrix RowBlock(const Matrix& source, std::int64_t begin, std::int64_t count) {
   std::vector<std::int32_t> rows(static_cast<std::size_t>(count));
   std::iota(rows.begin(), rows.end(), static_cast<std::int32_t>(begin));
@@ -99,7 +122,7 @@ StreamState BeginStream(const Model& model, const TokenBatch& batch,
            "document bounds do not cover the batch");
   StreamState state;
   for (const Variant& variant : variants) {
-    state.hidden.push_back(model.Embed(variant.arithmetic, batch.ids));
+    state.hidden.push_back(ModelOf(variant, model).Embed(variant.arithmetic, batch.ids));
     if (!state.hidden.back().empty()) {
       RequireFinite(state.hidden.back(), fmt::format("embedding, run '{}'", variant.name).c_str());
     }
@@ -111,15 +134,15 @@ void AdvanceLayer(const Model& model, const TokenBatch& batch, std::span<const V
                   const LayerObserver& observe, StreamState& state) {
   CR_CHECK(state.hidden.size() == variants.size(), "{} states for {} variants", state.hidden.size(),
            variants.size());
-  const std::unique_ptr<Layer> layer = model.OpenLayer(state.next_layer);
+  OpenedLayers layers(model, state.next_layer);
   std::vector<LayerActivations> activations;
   for (std::size_t v = 0; v < variants.size(); ++v) {
-    activations.push_back(
-        RunVariant(*layer, state.next_layer, variants[v], batch.bounds, state.hidden[v]));
+    activations.push_back(RunVariant(layers.Of(variants[v]), state.next_layer, variants[v],
+                                     batch.bounds, state.hidden[v]));
   }
-  if (observe) observe(state.next_layer, *layer, activations);
+  if (observe) observe(state.next_layer, layers.Of(model), activations);
   for (std::size_t v = 0; v < variants.size(); ++v) {
-    layer->AddFfn(variants[v].arithmetic, activations[v].y, state.hidden[v]);
+    layers.Of(variants[v]).AddFfn(variants[v].arithmetic, activations[v].y, state.hidden[v]);
   }
   ++state.next_layer;
 }
@@ -152,8 +175,9 @@ void RunHead(const Model& model, std::span<const Variant> variants, const Stream
     std::vector<Matrix> logits;
     for (std::size_t v = 0; v < variants.size(); ++v) {
       const Arithmetic& arithmetic = variants[v].arithmetic;
-      const Matrix x = model.FinalNorm(arithmetic, RowBlock(state.hidden[v], begin, count));
-      logits.push_back(Linear(arithmetic, Role::kHead, model.head(), x));
+      const Model& own = ModelOf(variants[v], model);
+      const Matrix x = own.FinalNorm(arithmetic, RowBlock(state.hidden[v], begin, count));
+      logits.push_back(own.Logits(arithmetic, x));
       RequireFinite(logits.back(), fmt::format("head, run '{}', logits of tokens from {} on",
                                                variants[v].name, begin)
                                        .c_str());

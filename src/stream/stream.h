@@ -31,6 +31,9 @@ struct Variant {
   const RouterOverrides* overrides = nullptr;  // may be null
   const std::map<std::int64_t, std::vector<std::int32_t>>* forced_ids =
       nullptr;  // by layer: selections given from outside
+  // Another checkpoint of the same shape, run side by side with the first; null: the model that the
+  // run is given.
+  const Model* model = nullptr;
 };
 
 // What one variant did in one layer.
@@ -49,8 +52,9 @@ struct StreamState {
 StreamState BeginStream(const Model& model, const TokenBatch& batch,
                         std::span<const Variant> variants);
 
-// Runs one layer for all variants, calls `observe` (may be empty) while the layer is open, then
-// adds y to hidden. NaN or infinity is an error that names layer, variant and tensor.
+// Runs one layer for all variants, calls `observe` (may be empty) with the layer of `model` while
+// it is open, then adds y to hidden. NaN or infinity is an error that names layer, variant and
+// tensor.
 using LayerObserver = std::function<void(std::int64_t layer_index, const Layer& layer,
                                          std::span<const LayerActivations> variants)>;
 void AdvanceLayer(const Model& model, const TokenBatch& batch, std::span<const Variant> variants,

@@ -16,6 +16,30 @@ namespace cacheready {
 // True if the config's model_type is one of these.
 bool HasModelType(const Json& config, std::initializer_list<std::string_view> types);
 
+bool MatchesDeepseekV2(const Json& text_config, const Json& config);
+std::unique_ptr<Model> DescribeDeepseekV2(const Checkpoint& checkpoint);
+
+bool MatchesDeepseekV3(const Json& text_config, const Json& config);
+std::unique_ptr<Model> DescribeDeepseekV3(const Checkpoint& checkpoint);
+
+bool MatchesGlm4Moe(const Json& text_config, const Json& config);
+std::unique_ptr<Model> DescribeGlm4Moe(const Checkpoint& checkpoint);
+
+bool MatchesGptOss(const Json& text_config, const Json& config);
+std::unique_ptr<Model> DescribeGptOss(const Checkpoint& checkpoint);
+
+bool MatchesJamba(const Json& text_config, const Json& config);
+std::unique_ptr<Model> DescribeJamba(const Checkpoint& checkpoint);
+
+bool MatchesLfm2Moe(const Json& text_config, const Json& config);
+std::unique_ptr<Model> DescribeLfm2Moe(const Checkpoint& checkpoint);
+
+bool MatchesLlama4(const Json& text_config, const Json& config);
+std::unique_ptr<Model> DescribeLlama4(const Checkpoint& checkpoint);
+
+bool MatchesMiniMaxM2(const Json& text_config, const Json& config);
+std::unique_ptr<Model> DescribeMiniMaxM2(const Checkpoint& checkpoint);
+
 bool MatchesQwen35Moe(const Json& text_config, const Json& config);
 std::unique_ptr<Model> DescribeQwen35Moe(const Checkpoint& checkpoint);
 

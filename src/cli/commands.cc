@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/commands.h"
+
+namespace cacheready {
+namespace {
+
+constexpr CommandMaker kCommands[] = {
+    AddCanonicalize, AddInspect, AddForward,  AddScan,   AddPlan, AddCheck,
+    AddApply,        AddVerify,  AddEvaluate, AddReport, AddDemo, AddSynth,
+};
+
+}  // namespace
+
+std::span<const CommandMaker> Commands() { return kCommands; }
+
+}  // namespace cacheready

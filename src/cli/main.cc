@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "base/console.h"
+#include "base/error.h"
+#include "cli/commands.h"
+
+namespace cacheready {
+namespace {
+
+// Exit codes are part of the interface (README.md).
+enum ExitCode { kDone = 0, kRefused = 1, kUsage = 2, kError = 3, kInterrupted = 75 };
+
+struct GlobalOptions {
+  bool json = false, quiet = false, verbose = false;
+  int threads = 0;
+};
+
+void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
+  app.add_flag("--json", options.json, "print JSON on stdout instead of text");
+  auto* quiet = app.add_flag("-q,--quiet", options.quiet, "say nothing on stderr but warnings");
+  app.add_flag("-v,--verbose", options.verbose, "say more on stderr")->excludes(quiet);
+  app.add_option("--threads", options.threads, "threads (default: the CPUs of this process)")
+      ->check(CLI::PositiveNumber);
+  app.set_version_flag("--version", std::string("cacheready ") + Version());
+  app.fallthrough();
+}
+
+std::string CommandLine(int argc, char** argv) {
+  std::string line = "cacheready";
+  for (int n = 1; n < argc; ++n) {
+    const std::string argument = argv[n];
+    const bool quote = argument.find_first_of(" \t\n\"'\\$*?&|;<>()") != std::string::npos;
+    line += quote ? " '" + argument + "'" : " " + argument;
+  }
+  return line;
+}
+
+// All of stdout, or an error: a report cut by a full disk must not look like a whole one.
+void Print(const std::string& text) {
+  const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
+  if (!written || std::fflush(stdout) != 0) Fail("stdout: cannot be written");
+}
+
+int Run(const GlobalOptions& options, const Invocation& invocation) {
+  SetVerbosity(options.quiet     ? Verbosity::kQuiet
+               : options.verbose ? Verbosity::kVerbose
+                                 : Verbosity::kNormal);
+  if (options.threads > 0) SetThreads(options.threads);
+  InstallInterruptHandler();
+  const Outcome outcome = invocation.run();
+  Print(options.json ? outcome.json : outcome.summary);
+  return outcome.passed ? kDone : kRefused;
+}
+
+int Complain(const std::string& message, int code) {
+  std::fputs(("cacheready: " + message + "\n").c_str(), stderr);
+  return code;
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app(
+      "Finds which experts of a Mixture-of-Experts checkpoint are interchangeable at serving "
+      "precision,\nrewrites only their router rows, and proves that nothing else changed.",
+      "cacheready");
+  GlobalOptions options;
+  Invocation invocation;
+  invocation.command = CommandLine(argc, argv);
+  AddGlobalOptions(app, options);
+  app.require_subcommand(1);
+  for (const CommandMaker add : Commands()) add(app, invocation);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kDone : kUsage;
+  }
+  try {
+    return Run(options, invocation);
+  } catch (const Interrupted& stop) {
+    return Complain(stop.what(), kInterrupted);
+  } catch (const std::bad_alloc&) {
+    return Complain("out of memory; give fewer --tokens or a smaller --memory", kError);
+  } catch (const std::exception& error) {
+    return Complain(PrintableText(error.what()), kError);
+  }
+}
+
+}  // namespace
+}  // namespace cacheready
+
+int main(int argc, char** argv) { return cacheready::Main(argc, argv); }

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/console.h"
+#include "base/error.h"
+#include "cacheready/cacheready.h"
+#include "io/publish.h"
+#include "pipeline/files.h"
+#include "pipeline/source.h"
+#include "pipeline/text_table.h"
+#include "stream/forward.h"
+
+namespace cacheready {
+namespace {
+
+double SmallestMargin(const ForwardOutputs& outputs) {
+  double smallest = std::numeric_limits<double>::infinity();
+  for (const auto& [layer, router] : outputs.routers) {
+    for (const float margin : router.routing.margin) {
+      smallest = std::min(smallest, static_cast<double>(margin));
+    }
+  }
+  return smallest;
+}
+
+}  // namespace
+
+Outcome Forward(const ForwardRequest& request) {
+  const auto source = OpenSource(request.source);
+  const Profile& profile = GetProfile(request.profile.empty() ? "fp32" : request.profile);
+  const TokenBatch batch = BatchOf(ReadIdsFile(request.ids));
+  RequireWritablePlace(request.out);
+  Json json;
+  json["schema"] = "cacheready.forward/1";
+  json["family"] = source->model->info().family;
+  json["profile"] = std::string(profile.name);
+  json["numerics_class"] = std::string(kNumericsClass);
+  json["tokens"] = batch.tokens();
+  json["documents"] = batch.bounds.size() - 1;
+  json["output"] = request.out;
+  json["written"] = !request.dry_run;
+  FactList facts;
+  facts.Add("tokens", fmt::format("{} in {} rows", batch.tokens(), batch.bounds.size() - 1));
+  facts.Add("profile", std::string(profile.name));
+  if (!request.dry_run) {
+    const ForwardOutputs outputs = RunForward(*source->model, batch, {.profile = &profile});
+    const std::vector<std::byte> bytes = SerializeForward(outputs);
+    PublishFile(request.out, std::span<const std::byte>(bytes));
+    const double margin = SmallestMargin(outputs);
+    json["smallest_selection_margin"] = margin;
+    facts.Add("smallest selection margin", fmt::format("{:.3g}", margin));
+    facts.Add("written", fmt::format("{} ({})", request.out, ByteText(bytes.size())));
+  } else {
+    facts.Add("would write", request.out);
+  }
+  return {.json = WriteJson(json), .summary = facts.Text()};
+}
+
+}  // namespace cacheready
