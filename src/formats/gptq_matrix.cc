@@ -144,7 +144,7 @@ EncodedMatrixPtr OpenGptq(const FormatRequest& request, const WeightParts& parts
   gptq.symmetric = request.scheme->weights.symmetric;
   gptq.rows = gptq.codes.shape[1];
   gptq.groups = gptq.scales.shape[0];
-  gptq.bits = BitsOf(request, gptq.codes, [&](int bits) {
+  gptq.bits = BitsOf(request, parts, [&](int bits) {
     const bool zeros_fit = gptq.zeros.shape == std::vector<std::int64_t>{
                                                    gptq.groups, CeilDiv(gptq.rows, PerWord(bits))};
     return zeros_fit &&

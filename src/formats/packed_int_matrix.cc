@@ -147,7 +147,7 @@ EncodedMatrixPtr OpenPackedInt(const FormatRequest& request, const WeightParts& 
   packed.rows = codes.shape[0];
   packed.cols = request.cols >= 0 ? request.cols : ReadInts(packed.shape)[1];
   if (packed.cols < 0 || packed.cols > codes.shape[1] * PerWord(4)) packed.cols = 0;
-  packed.bits = BitsOf(request, codes, [&](int bits) {
+  packed.bits = BitsOf(request, parts, [&](int bits) {
     return codes.shape[1] == CeilDiv(packed.cols, PerWord(bits));
   });
   if (packed.scales.shape.size() == 2) packed.groups = packed.scales.shape[1];

@@ -29,6 +29,10 @@ NumberScheme ToldIntegers(const FormatRequest& request) {
   return told ? request.scheme->weights : NumberScheme{};
 }
 
+std::string ColumnsText(const FormatRequest& request) {
+  return request.cols < 0 ? "" : fmt::format(" of {} columns", request.cols);
+}
+
 }  // namespace
 
 // Words are little-endian, so the lowest bits first means the first byte first.
@@ -47,19 +51,23 @@ void UnpackIntegers(const std::byte* bytes, std::int64_t count, int bits, float*
   if (count % 2 != 0) out[count - 1] = table[static_cast<std::size_t>(bytes[count / 2])][0];
 }
 
-int BitsOf(const FormatRequest& request, const TensorView& tensor,
+int BitsOf(const FormatRequest& request, const WeightParts& parts,
            const std::function<bool(int bits)>& fits) {
   const int told = ToldIntegers(request).bits;
   if (told == 4 || told == 8) {
     if (fits(told)) return told;
-    Fail("{}: the shapes of '{}' {} and of the tensors beside it are not those of {} bits a weight",
-         tensor.file, tensor.name, ShapeText(tensor.shape), told);
+    Fail("{}: the shapes of {} are not those of {} bits a weight{}", parts.first().file,
+         parts.Text(), told, ColumnsText(request));
   }
   if (fits(4) != fits(8)) return fits(4) ? 4 : 8;
   Fail(
-      "{}: the shapes of '{}' {} and of the tensors beside it fit {}: 4 and 8 bits a weight are "
-      "read, which the config has to tell if the shapes do not",
-      tensor.file, tensor.name, ShapeText(tensor.shape), fits(4) ? "4 and 8 bits" : "neither");
+      "{}: the shapes of {} are those of {}{}: 4 and 8 bits are read, and the config has to tell "
+      "where the shapes do not",
+      parts.first().file, parts.Text(),
+      fits(4) ? "4 and of 8 bits a weight"
+              : "neither 4 nor 8 "
+                "bits a weight",
+      ColumnsText(request));
 }
 
 std::int64_t GroupSizeOf(const FormatRequest& request, const TensorView& scales,

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "formats/weight_formats.h"
+#include "formats/weight_parts.h"
 
 namespace cacheready {
 
@@ -31,8 +32,8 @@ inline int IntegerAt(std::uint32_t word, int bits, std::int64_t place) {
 void UnpackIntegers(const std::byte* bytes, std::int64_t count, int bits, float* out);
 
 // 4 or 8: what the config says if the shapes fit it, else the only one that they fit. Fails, naming
-// `tensor`, if there is none.
-int BitsOf(const FormatRequest& request, const TensorView& tensor,
+// all tensors, if there is none.
+int BitsOf(const FormatRequest& request, const WeightParts& parts,
            const std::function<bool(int bits)>& fits);
 
 // Columns that share a scale, with `groups` of them in a row of `cols`. Fails, naming `scales`, if

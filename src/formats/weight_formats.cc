@@ -94,8 +94,8 @@ EncodedMatrixPtr OpenWeight(const FormatRequest& request, const TensorFinder& fi
   const bool rows_differ = request.rows >= 0 && matrix->rows() != request.rows;
   const bool cols_differ = request.cols >= 0 && matrix->cols() != request.cols;
   if (rows_differ || cols_differ) {
-    Fail("{}: tensor '{}' has shape {}, expected [{}, {}] from the config", parts.first().file,
-         parts.first().name, ShapeText(parts.first().shape),
+    Fail("{}: {} hold a weight [{}, {}], expected [{}, {}] from the config", parts.first().file,
+         parts.Text(), matrix->rows(), matrix->cols(),
          request.rows < 0 ? matrix->rows() : request.rows,
          request.cols < 0 ? matrix->cols() : request.cols);
   }

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "formats/fake_checkpoint.h"
 
 namespace cacheready {
 namespace {
@@ -13,27 +14,6 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
-
-// Tensors of zeros beside the module "m".
-class FakeCheckpoint {
- public:
-  void Add(const std::string& name, Dtype dtype, std::vector<std::int64_t> shape) {
-    TensorView view{name, dtype, std::move(shape), {}, "shard.safetensors"};
-    view.bytes = std::span(zeros_).first(
-        static_cast<std::size_t>(view.NumElements() * DtypeBits(dtype) / 8));
-    tensors_[name] = view;
-  }
-  TensorFinder finder() const {
-    return [this](std::string_view name) -> const TensorView* {
-      const auto found = tensors_.find(std::string(name));
-      return found == tensors_.end() ? nullptr : &found->second;
-    };
-  }
-
- private:
-  std::vector<std::byte> zeros_ = std::vector<std::byte>(1 << 20);
-  std::map<std::string, TensorView> tensors_;
-};
 
 TEST(WeightFormats, FindsPlainAndFp8BlockWeights) {
   FakeCheckpoint checkpoint;
