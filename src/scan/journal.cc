@@ -33,8 +33,14 @@ std::string FileHash(const std::filesystem::path& path) {
 void AppendDurably(const std::filesystem::path& path, const std::string& line) {
   const int descriptor = open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
   if (descriptor < 0) Fail("{}: cannot be opened: {}", path.string(), std::strerror(errno));
-  const ssize_t written = write(descriptor, line.data(), line.size());
-  const bool durable = written == static_cast<ssize_t>(line.size()) && fsync(descriptor) == 0;
+  std::string_view rest = line;
+  ssize_t written = 0;
+  while (!rest.empty() && written >= 0) {
+    written = write(descriptor, rest.data(), rest.size());
+    if (written < 0 && errno == EINTR) written = 0;
+    if (written > 0) rest.remove_prefix(static_cast<std::size_t>(written));
+  }
+  const bool durable = rest.empty() && fsync(descriptor) == 0;
   const int error = errno;
   close(descriptor);
   if (!durable) Fail("{}: cannot be written: {}", path.string(), std::strerror(error));
