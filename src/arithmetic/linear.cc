@@ -17,9 +17,11 @@ RoundingPoint PointOf(Role role) {
   }
 }
 
+bool IsRouter(Role role) { return role == Role::kRouter || role == Role::kFp32Router; }
+
 bool UsesQuantizedActivations(const Arithmetic& arithmetic, Role role,
                               const EncodedMatrix& weight) {
-  return arithmetic.profile->quantize_activations_e4m3 && role != Role::kRouter &&
+  return arithmetic.profile->quantize_activations_e4m3 && !IsRouter(role) &&
          weight.format() == "fp8-block";
 }
 
@@ -31,7 +33,8 @@ Matrix Multiply(const Arithmetic& arithmetic, Role role, const EncodedMatrix& we
   MatMulOptions options{.reading = arithmetic.profile->reading,
                         .dither_seed = arithmetic.dither_seed};
   // Router rows are what a plan writes: they are exact, whatever is asked of the other weights.
-  if (role == Role::kRouter) options.dither_seed.reset();
+  if (IsRouter(role)) options.dither_seed.reset();
+  if (role == Role::kFp32Router) options.reading = WeightReading::kStored;
   return MatMul(weight, x.packed(), options);
 }
 
@@ -65,7 +68,7 @@ Matrix Linear(const Arithmetic& arithmetic, Role role, const EncodedMatrix& weig
       for (std::size_t i = 0; i < row.size(); ++i) row[i] += bias[i];
     }
   }
-  Round(arithmetic, PointOf(role), y.values());
+  if (role != Role::kFp32Router) Round(arithmetic, PointOf(role), y.values());
   return y;
 }
 

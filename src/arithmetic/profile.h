@@ -45,6 +45,7 @@ enum class Role : std::uint8_t {
   kMixerInput,
   kMixerOutput,
   kRouter,
+  kFp32Router,  // of families whose engines hold the gate, and keep its logits, in fp32
   kExpert,
   kSharedExpert,
   kDenseFfn,
@@ -86,7 +87,8 @@ inline constexpr std::string_view kNumericsClass = "fp32-chain-1";
 void Round(const Arithmetic& arithmetic, RoundingPoint point, std::span<float> values);
 
 // x [tokens, in] -> [tokens, out], rounded at kLinear (kRouterLogits for Role::kRouter, kLogits for
-// kHead). The router is always an unquantized fixed-order fp32 dot product. `bias` may be empty.
+// kHead, not at all for kFp32Router). A router is always an unquantized fixed-order fp32 dot
+// product. `bias` may be empty.
 Matrix Linear(const Arithmetic& arithmetic, Role role, const EncodedMatrix& weight, const Matrix& x,
               std::span<const float> bias = {});
 

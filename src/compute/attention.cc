@@ -80,6 +80,14 @@ float Softmax(std::span<float> row, std::int64_t first, std::int64_t last, const
   return sum;
 }
 
+// The first key that a query sees, both counted from the start of the document.
+std::int64_t FirstKey(std::int64_t query, const AttentionOptions& options) {
+  std::int64_t first = 0;
+  if (options.window > 0) first = std::max(first, query - options.window + 1);
+  if (options.chunk > 0) first = std::max(first, query / options.chunk * options.chunk);
+  return first;
+}
+
 void AttendHead(const HeadView& q, const HeadView& k, const HeadView& v, const float* sink,
                 const AttentionOptions& options, std::int64_t out_col, Matrix& out) {
   const std::int64_t tokens = q.tokens();
@@ -105,11 +113,9 @@ void AttendHead(const HeadView& q, const HeadView& k, const HeadView& v, const f
     float total[kQueryBlock];
     for (std::int64_t r = 0; r < rows; ++r) {
       const std::int64_t query = begin + r;
-      const std::int64_t first =
-          options.window > 0 ? std::max<std::int64_t>(0, query - options.window + 1) : 0;
       const std::span<float> row(scores.data() + r * key_stride,
                                  static_cast<std::size_t>(PadTokens(visible)));
-      total[r] = Softmax(row, first, query, sink, options);
+      total[r] = Softmax(row, FirstKey(query, options), query, sink, options);
     }
     ActiveKernels().multiply_panel({.w = scores.data(),
                                     .w_stride = key_stride,

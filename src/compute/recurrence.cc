@@ -1,4 +1,5 @@
-// Operators that walk over the tokens of a document: causal convolution, gated delta rule.
+// Operators that walk over the tokens of a document: causal convolution, gated delta rule,
+// selective scan.
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
@@ -77,6 +78,60 @@ Matrix GatedDeltaRule(const Matrix& q, const Matrix& k, const Matrix& v, const M
     }
   });
   return out;
+}
+
+namespace {
+
+// Channels that one task carries through a document: their states share one call of the
+// exponentials.
+constexpr std::int64_t kScanChannels = 32;
+
+// `states` numbers a channel in `state` and `decay`.
+void ScanToken(const SelectiveScanInput& input, std::int64_t t, std::int64_t first,
+               std::span<float> state, std::span<float> decay, std::span<float> y) {
+  const std::span<const float> b = input.b.row(t), c = input.c.row(t);
+  const std::size_t states = b.size();
+  const std::span<const float> a = input.a.subspan(static_cast<std::size_t>(first) * states);
+  const float* x = input.x.row(t).data() + first;
+  const float* step = input.step.row(t).data() + first;
+  for (std::size_t n = 0; n < decay.size(); ++n) decay[n] = a[n] * step[n / states];
+  ActiveKernels().exponentials(static_cast<std::int64_t>(decay.size()), decay.data());
+  for (std::size_t channel = 0; channel < y.size(); ++channel) {
+    float* s = state.data() + channel * states;
+    float sum = 0;
+    for (std::size_t n = 0; n < states; ++n) {
+      s[n] = s[n] * decay[channel * states + n] + step[channel] * b[n] * x[channel];
+      sum += s[n] * c[n];
+    }
+    y[channel] = sum + input.d[static_cast<std::size_t>(first) + channel] * x[channel];
+  }
+}
+
+}  // namespace
+
+Matrix SelectiveScan(const SelectiveScanInput& input, DocumentBounds documents) {
+  const std::int64_t channels = input.x.cols(), states = input.b.cols();
+  CR_CHECK(input.step.cols() == channels && input.c.cols() == states &&
+               static_cast<std::int64_t>(input.a.size()) == channels * states &&
+               static_cast<std::int64_t>(input.d.size()) == channels,
+           "{} channels of {} states", channels, states);
+  CR_CHECK(!documents.empty() && documents.back() == input.x.rows(), "document bounds of {} tokens",
+           input.x.rows());
+  Matrix y(input.x.rows(), channels);
+  const std::int64_t blocks = (channels + kScanChannels - 1) / kScanChannels;
+  const auto num_documents = static_cast<std::int64_t>(documents.size()) - 1;
+  ParallelFor(num_documents * blocks, [&](std::int64_t item) {
+    const std::int64_t first = item % blocks * kScanChannels;
+    const auto count = static_cast<std::size_t>(std::min(kScanChannels, channels - first));
+    const auto document = static_cast<std::size_t>(item / blocks);
+    std::vector<float> state(count * static_cast<std::size_t>(states));
+    std::vector<float> decay(state.size());
+    for (std::int64_t t = documents[document]; t < documents[document + 1]; ++t) {
+      ScanToken(input, t, first, state, decay,
+                y.row(t).subspan(static_cast<std::size_t>(first), count));
+    }
+  });
+  return y;
 }
 
 }  // namespace cacheready

@@ -15,18 +15,31 @@ using DocumentBounds = std::span<const std::int64_t>;
 
 // y = x / sqrt(mean(x^2) + eps) * (offset + weight), per row; offset 1 for zero-centred weights.
 Matrix RmsNorm(const Matrix& x, std::span<const float> weight, float eps, float offset);
-// The same over each consecutive slice of `width` columns of a row (per-head norms); weight has
+// y = (x - mean) / sqrt(mean((x - mean)^2) + eps) * weight + bias, per row.
+Matrix LayerNorm(const Matrix& x, std::span<const float> weight, std::span<const float> bias,
+                 float eps);
+// RmsNorm over each consecutive slice of `width` columns of a row (per-head norms); weight has
 // `width` entries.
 void RmsNormSlices(Matrix& x, std::int64_t width, std::span<const float> weight, float eps,
                    float offset);
 // x / sqrt(sum(x^2) + eps) over slices of `width`.
 void L2NormSlices(Matrix& x, std::int64_t width, float eps);
 
-// Rotary embedding by halves (rotate_half) of the first `rotary` columns of each head of `head_dim`
-// columns; position of a token = its index in its document. inv_freq has rotary/2 entries; cos and
-// sin are multiplied by `factor` (YaRN).
-void RotateHalves(Matrix& x, std::int64_t head_dim, std::int64_t rotary,
-                  std::span<const double> inv_freq, double factor, DocumentBounds documents);
+// Which two of the rotated columns of a head turn together.
+enum class RotaryPairs : std::uint8_t {
+  kHalves,      // i and i + half of them (rotate_half)
+  kNeighbours,  // 2 i and 2 i + 1 (complex numbers)
+};
+// Rotary embedding of two columns a frequency, from column `first` of each head of `head_dim`
+// columns on; position of a token = its index in its document.
+struct Rotation {
+  std::int64_t head_dim = 0;
+  std::int64_t first = 0;
+  RotaryPairs pairs = RotaryPairs::kHalves;
+  std::span<const double> inv_freq = {};
+  double factor = 1;  // on cos and sin (YaRN)
+};
+void Rotate(Matrix& x, const Rotation& rotation, DocumentBounds documents);
 
 // Causal attention per document. q [tokens, heads * head_dim], k [tokens, kv_heads * head_dim], v
 // [tokens, kv_heads * value_dim].
@@ -34,6 +47,7 @@ struct AttentionOptions {
   std::int64_t heads = 0, kv_heads = 0, head_dim = 0, value_dim = 0;
   float scale = 1;
   std::int64_t window = 0;                // 0 = full; else key > query - window
+  std::int64_t chunk = 0;                 // 0 = full; else key / chunk == query / chunk
   std::span<const float> sinks = {};      // one extra logit a head, its probability dropped
   bool round_probabilities_bf16 = false;  // probabilities (unnormalized, max subtracted) rounded
                                           // before P.V, as flash kernels do
@@ -57,6 +71,19 @@ struct DeltaRuleShape {
 };
 Matrix GatedDeltaRule(const Matrix& q, const Matrix& k, const Matrix& v, const Matrix& g,
                       const Matrix& beta, const DeltaRuleShape& shape, DocumentBounds documents);
+
+// Selective state space of Mamba-1, recurrent form: per channel c and state n,
+// s <- s exp(a_cn step_c) + step_c b_n x_c; y_c = sum_n s_n c_n + d_c x_c. x, step [tokens,
+// channels], a [channels * states], b, c [tokens, states], d [channels].
+struct SelectiveScanInput {
+  const Matrix& x;
+  const Matrix& step;
+  std::span<const float> a;
+  const Matrix& b;
+  const Matrix& c;
+  std::span<const float> d;
+};
+Matrix SelectiveScan(const SelectiveScanInput& input, DocumentBounds documents);
 
 void Silu(std::span<float> x);
 // dest += source

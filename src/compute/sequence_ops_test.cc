@@ -51,6 +51,24 @@ TEST(RmsNorm, DividesByTheRootMeanSquare) {
   }
 }
 
+TEST(LayerNorm, CentresAndDividesByTheDeviation) {
+  Matrix x = Normals(9, 50, 1);
+  const Matrix weight = Normals(1, 50, 2), bias = Normals(1, 50, 3);
+  for (float& value : x.values()) value += 3.0f;
+  const Matrix y = LayerNorm(x, weight.row(0), bias.row(0), 1e-5f);
+  for (std::int64_t t = 0; t < 9; ++t) {
+    double mean = 0, variance = 0;
+    for (const float value : x.row(t)) mean += double{value} / 50;
+    for (const float value : x.row(t)) variance += (value - mean) * (value - mean) / 50;
+    for (std::int64_t c = 0; c < 50; ++c) {
+      const double expected =
+          (x.at(t, c) - mean) / std::sqrt(variance + double{1e-5f}) * weight.at(0, c) +
+          bias.at(0, c);
+      EXPECT_NEAR(y.at(t, c), expected, 1e-6);
+    }
+  }
+}
+
 TEST(RmsNormSlices, NormsEachHeadAlone) {
   Matrix x = Normals(4, 24, 3);
   const Matrix weight = Normals(1, 8, 4);
@@ -76,27 +94,36 @@ TEST(L2NormSlices, GivesUnitVectors) {
   }
 }
 
-TEST(RotateHalves, TurnsEachPairByItsPositionInTheDocument) {
+// Columns [first, first + 6) of heads of 10 turn, the others stay.
+void ExpectRotated(std::int64_t first, RotaryPairs pairs) {
   const std::vector<double> inv_freq = {1.0, 0.1, 0.001};
   Matrix x = Normals(100, 2 * 10, 6);
   const Matrix before = x;
-  RotateHalves(x, 10, 6, inv_freq, 1.25, kDocuments);
+  Rotate(x, {10, first, pairs, inv_freq, 1.25}, kDocuments);
+  const bool halves = pairs == RotaryPairs::kHalves;
   for (std::int64_t t = 0; t < 100; ++t) {
-    for (std::int64_t head = 0; head < 2; ++head) {
+    Matrix expected = before;
+    for (const std::int64_t head : {first, 10 + first}) {
       for (std::int64_t i = 0; i < 3; ++i) {
         const double angle =
             static_cast<double>(t - DocumentOf(t)) * inv_freq[static_cast<std::size_t>(i)];
-        const double a = before.at(t, head * 10 + i), b = before.at(t, head * 10 + 3 + i);
-        EXPECT_NEAR(x.at(t, head * 10 + i), 1.25 * (a * std::cos(angle) - b * std::sin(angle)),
-                    2e-6);
-        EXPECT_NEAR(x.at(t, head * 10 + 3 + i), 1.25 * (b * std::cos(angle) + a * std::sin(angle)),
-                    2e-6);
-      }
-      for (std::int64_t i = 6; i < 10; ++i) {
-        EXPECT_EQ(x.at(t, head * 10 + i), before.at(t, head * 10 + i));
+        const std::int64_t one = head + (halves ? i : 2 * i), two = one + (halves ? 3 : 1);
+        const double a = before.at(t, one), b = before.at(t, two);
+        expected.at(t, one) =
+            static_cast<float>(1.25 * (a * std::cos(angle) - b * std::sin(angle)));
+        expected.at(t, two) =
+            static_cast<float>(1.25 * (b * std::cos(angle) + a * std::sin(angle)));
       }
     }
+    for (std::int64_t c = 0; c < 20; ++c) EXPECT_NEAR(x.at(t, c), expected.at(t, c), 2e-6);
   }
+}
+
+TEST(Rotate, TurnsEachPairByItsPositionInTheDocument) {
+  ExpectRotated(0, RotaryPairs::kHalves);
+  ExpectRotated(4, RotaryPairs::kHalves);
+  ExpectRotated(0, RotaryPairs::kNeighbours);
+  ExpectRotated(3, RotaryPairs::kNeighbours);
 }
 
 // Softmax attention in double, one query at a time.
@@ -105,6 +132,7 @@ std::vector<double> NaiveAttention(const Matrix& q, const Matrix& k, const Matri
   const std::int64_t kv = head / (o.heads / o.kv_heads);
   std::int64_t first = DocumentOf(t);
   if (o.window > 0) first = std::max(first, t - o.window + 1);
+  if (o.chunk > 0) first = std::max(first, t - (t - DocumentOf(t)) % o.chunk);
   std::vector<double> weights;
   double total = o.sinks.empty() ? 0 : std::exp(o.sinks[static_cast<std::size_t>(head)]);
   for (std::int64_t s = first; s <= t; ++s) {
@@ -130,10 +158,12 @@ TEST(CausalAttention, AgreesWithSoftmaxAttentionInDouble) {
   AttentionOptions plain{.heads = 4, .kv_heads = 2, .head_dim = 20, .value_dim = 11, .scale = 0.3f};
   AttentionOptions windowed = plain;
   windowed.window = 9;
+  AttentionOptions chunked = plain;
+  chunked.chunk = 13;
   AttentionOptions with_sinks = plain;
   with_sinks.sinks = sinks;
   const Matrix q = Normals(100, 80, 7), k = Normals(100, 40, 8), v = Normals(100, 22, 9);
-  for (const AttentionOptions& options : {plain, windowed, with_sinks}) {
+  for (const AttentionOptions& options : {plain, windowed, chunked, with_sinks}) {
     const Matrix y = CausalAttention(q, k, v, options, kDocuments);
     for (std::int64_t t = 0; t < 100; ++t) {
       for (std::int64_t head = 0; head < 4; ++head) {
@@ -225,6 +255,49 @@ TEST(GatedDeltaRule, AgreesWithTheRecurrenceInDouble) {
       }
     }
   }
+}
+
+TEST(SelectiveScan, AgreesWithTheRecurrenceInDouble) {
+  constexpr std::int64_t kChannels = 37, kStates = 6;
+  const Matrix x = Normals(100, kChannels, 21), b = Normals(100, kStates, 22),
+               c = Normals(100, kStates, 23), d = Normals(1, kChannels, 24);
+  Matrix step = Normals(100, kChannels, 25), a = Normals(kChannels, kStates, 26);
+  for (float& value : step.values()) value = std::fabs(value);
+  for (float& value : a.values()) value = -std::fabs(value);
+  const Matrix y = SelectiveScan({x, step, a.values(), b, c, d.row(0)}, kDocuments);
+  for (std::int64_t channel = 0; channel < kChannels; ++channel) {
+    double state[kStates] = {};
+    for (std::int64_t t = 0; t < 100; ++t) {
+      if (DocumentOf(t) == t) std::memset(state, 0, sizeof(state));
+      double out = double{d.at(0, channel)} * x.at(t, channel);
+      for (std::int64_t n = 0; n < kStates; ++n) {
+        state[n] *= std::exp(double{a.at(channel, n)} * step.at(t, channel));
+        state[n] += double{step.at(t, channel)} * b.at(t, n) * x.at(t, channel);
+        out += state[n] * c.at(t, n);
+      }
+      EXPECT_NEAR(y.at(t, channel), out, 2e-5) << t;
+    }
+  }
+}
+
+TEST(SelectiveScan, DependsNeitherOnThreadsNorOnOtherChannels) {
+  const Matrix x = Normals(100, 70, 27), b = Normals(100, 4, 30), d = Normals(1, 70, 31);
+  Matrix step = Normals(100, 70, 28), a = Normals(70, 4, 29);
+  for (float& value : step.values()) value = std::fabs(value);
+  for (float& value : a.values()) value = -std::fabs(value);
+  const Matrix whole = SelectiveScan({x, step, a.values(), b, b, d.row(0)}, kDocuments);
+  const int threads = NumThreads();
+  SetNumThreads(3);
+  EXPECT_TRUE(SameBits(SelectiveScan({x, step, a.values(), b, b, d.row(0)}, kDocuments), whole));
+  SetNumThreads(threads);
+  Matrix one_x(100, 1), one_step(100, 1);
+  for (std::int64_t t = 0; t < 100; ++t) {
+    one_x.at(t, 0) = x.at(t, 41);
+    one_step.at(t, 0) = step.at(t, 41);
+  }
+  const Matrix alone =
+      SelectiveScan({one_x, one_step, a.row(41), b, b, d.row(0).subspan(41, 1)}, kDocuments);
+  for (std::int64_t t = 0; t < 100; ++t) EXPECT_EQ(alone.at(t, 0), whole.at(t, 41));
 }
 
 TEST(RoundToBf16, AgreesWithTheScalarConversion) {

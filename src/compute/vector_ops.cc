@@ -61,6 +61,32 @@ Matrix RmsNorm(const Matrix& x, std::span<const float> weight, float eps, float 
   return y;
 }
 
+Matrix LayerNorm(const Matrix& x, std::span<const float> weight, std::span<const float> bias,
+                 float eps) {
+  CR_CHECK(static_cast<std::int64_t>(weight.size()) == x.cols() && bias.size() == weight.size(),
+           "{} weights and {} biases, {} columns", weight.size(), bias.size(), x.cols());
+  Matrix y(x.rows(), x.cols());
+  // In double throughout, rounded once.
+  ForEachRowBlock(x, [&](std::int64_t r) {
+    const std::span<const float> row = x.row(r);
+    const auto width = static_cast<double>(row.size());
+    double sum = 0, squares = 0;
+    for (const float value : row) sum += static_cast<double>(value);
+    const double mean = sum / width;
+    for (const float value : row) {
+      const double centred = static_cast<double>(value) - mean;
+      squares += centred * centred;
+    }
+    const double inverse = 1.0 / std::sqrt(squares / width + static_cast<double>(eps));
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      const double normed = (static_cast<double>(row[i]) - mean) * inverse;
+      y.row(r)[i] = static_cast<float>(normed * static_cast<double>(weight[i]) +
+                                       static_cast<double>(bias[i]));
+    }
+  });
+  return y;
+}
+
 void RmsNormSlices(Matrix& x, std::int64_t width, std::span<const float> weight, float eps,
                    float offset) {
   CheckSlices(x, width);
@@ -89,40 +115,60 @@ void L2NormSlices(Matrix& x, std::int64_t width, float eps) {
   });
 }
 
-void RotateHalves(Matrix& x, std::int64_t head_dim, std::int64_t rotary,
-                  std::span<const double> inv_freq, double factor, DocumentBounds documents) {
-  CheckSlices(x, head_dim);
-  const auto half = static_cast<std::int64_t>(inv_freq.size());
-  CR_CHECK(rotary == 2 * half && rotary <= head_dim, "rotary {} with {} frequencies in heads of {}",
-           rotary, half, head_dim);
+namespace {
+
+// cos and sin of every position of the longest document, [positions, pairs].
+struct RotationTable {
+  Matrix cosines, sines;
+
+  RotationTable(const Rotation& rotation, DocumentBounds documents) {
+    std::int64_t longest = 0;
+    for (std::size_t d = 0; d + 1 < documents.size(); ++d) {
+      longest = std::max(longest, documents[d + 1] - documents[d]);
+    }
+    cosines = Matrix(longest, static_cast<std::int64_t>(rotation.inv_freq.size()));
+    sines = Matrix(longest, cosines.cols());
+    ForEachRowBlock(cosines, [&](std::int64_t position) {
+      for (std::int64_t i = 0; i < cosines.cols(); ++i) {
+        const double angle =
+            static_cast<double>(position) * rotation.inv_freq[static_cast<std::size_t>(i)];
+        cosines.at(position, i) = static_cast<float>(Cos(angle) * rotation.factor);
+        sines.at(position, i) = static_cast<float>(Sin(angle) * rotation.factor);
+      }
+    });
+  }
+};
+
+// Columns of pair i: i * step and that + distance.
+void RotateHead(float* columns, std::span<const float> cosine, std::span<const float> sine,
+                std::size_t step, std::size_t distance) {
+  for (std::size_t i = 0; i < cosine.size(); ++i) {
+    const float a = columns[i * step];
+    const float b = columns[i * step + distance];
+    columns[i * step] = a * cosine[i] - b * sine[i];
+    columns[i * step + distance] = b * cosine[i] + a * sine[i];
+  }
+}
+
+}  // namespace
+
+void Rotate(Matrix& x, const Rotation& rotation, DocumentBounds documents) {
+  CheckSlices(x, rotation.head_dim);
+  const std::size_t pairs = rotation.inv_freq.size();
+  CR_CHECK(rotation.first + 2 * static_cast<std::int64_t>(pairs) <= rotation.head_dim,
+           "{} frequencies from column {} on in heads of {}", pairs, rotation.first,
+           rotation.head_dim);
   CR_CHECK(!documents.empty() && documents.back() == x.rows(), "document bounds of {} tokens",
            x.rows());
-  std::int64_t longest = 0;
-  for (std::size_t d = 0; d + 1 < documents.size(); ++d) {
-    longest = std::max(longest, documents[d + 1] - documents[d]);
-  }
-  Matrix cosines(longest, half);
-  Matrix sines(longest, half);
-  ForEachRowBlock(cosines, [&](std::int64_t position) {
-    for (std::int64_t i = 0; i < half; ++i) {
-      const double angle = static_cast<double>(position) * inv_freq[static_cast<std::size_t>(i)];
-      cosines.at(position, i) = static_cast<float>(Cos(angle) * factor);
-      sines.at(position, i) = static_cast<float>(Sin(angle) * factor);
-    }
-  });
+  const RotationTable table(rotation, documents);
+  const bool halves = rotation.pairs == RotaryPairs::kHalves;
+  const std::size_t step = halves ? 1 : 2, distance = halves ? pairs : 1;
   ForEachRowBlock(x, [&](std::int64_t t) {
     const auto after = std::upper_bound(documents.begin(), documents.end(), t);
     const std::int64_t position = t - *std::prev(after);
-    const std::span<const float> cosine = cosines.row(position);
-    const std::span<const float> sine = sines.row(position);
-    for (float* head = x.row(t).data(); head < x.row(t).data() + x.cols(); head += head_dim) {
-      for (std::int64_t i = 0; i < half; ++i) {
-        const auto f = static_cast<std::size_t>(i);
-        const float a = head[i];
-        const float b = head[i + half];
-        head[i] = a * cosine[f] - b * sine[f];
-        head[i + half] = b * cosine[f] + a * sine[f];
-      }
+    for (std::int64_t head = 0; head < x.cols(); head += rotation.head_dim) {
+      RotateHead(x.row(t).data() + head + rotation.first, table.cosines.row(position),
+                 table.sines.row(position), step, distance);
     }
   });
 }

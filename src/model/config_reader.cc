@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "base/error.h"
@@ -12,6 +13,15 @@ namespace cacheready {
 namespace {
 
 const Json kEmptyObject = Json::object();
+
+// The entries of the array under `key`; none if it is absent.
+void ForEachEntry(const Json& object, std::string_view key, const std::string& what,
+                  const std::function<void(const Json&)>& body) {
+  const Json* array = FindMember(object, key);
+  if (array == nullptr) return;
+  if (!array->is_array()) Fail("{}: key '{}' is no array", what, key);
+  for (const Json& entry : *array) body(entry);
+}
 
 [[noreturn]] void Refuse(const std::string& what, std::string_view key, const Json& found,
                          const std::string& only) {
@@ -28,6 +38,11 @@ ConfigReader::ConfigReader(const Checkpoint& checkpoint)
 
 bool ConfigReader::Has(std::string_view key) const { return FindMember(*object_, key) != nullptr; }
 
+bool ConfigReader::IsArray(std::string_view key) const {
+  const Json* found = FindMember(*object_, key);
+  return found != nullptr && found->is_array();
+}
+
 std::int64_t ConfigReader::Size(std::initializer_list<std::string_view> keys) const {
   for (const std::string_view key : keys) {
     if (!Has(key)) continue;
@@ -42,30 +57,51 @@ std::int64_t ConfigReader::Size(std::string_view key, std::int64_t fallback) con
   return Has(key) ? Size(key) : fallback;
 }
 
+std::int64_t ConfigReader::Count(std::string_view key, std::int64_t fallback) const {
+  if (!Has(key)) return fallback;
+  const std::int64_t value = GetInt(*object_, key, what_);
+  if (value < 0) Fail("{}: key '{}' is {}, expected at least 0", what_, key, value);
+  return value;
+}
+
+bool ConfigReader::FlagOrNumber(std::string_view key, bool fallback) const {
+  const Json* found = FindMember(*object_, key);
+  if (found == nullptr || !found->is_number()) return Flag(key, fallback);
+  return found->get<double>() != 0;
+}
+
+bool ConfigReader::IsText(std::string_view key, std::string_view text) const {
+  const Json* found = FindMember(*object_, key);
+  return found != nullptr && found->is_string() && found->get<std::string>() == text;
+}
+
 std::vector<std::string> ConfigReader::Texts(std::string_view key) const {
   std::vector<std::string> texts;
-  const Json* array = FindMember(*object_, key);
-  if (array == nullptr) return texts;
-  if (!array->is_array()) Fail("{}: key '{}' is no array", what_, key);
-  for (const Json& entry : *array) {
+  ForEachEntry(*object_, key, what_, [&](const Json& entry) {
     if (!entry.is_string()) Fail("{}: key '{}' holds {}, no string", what_, key, entry.dump());
     texts.push_back(entry.get<std::string>());
-  }
+  });
   return texts;
 }
 
 std::vector<std::int64_t> ConfigReader::Integers(std::string_view key) const {
   std::vector<std::int64_t> integers;
-  const Json* array = FindMember(*object_, key);
-  if (array == nullptr) return integers;
-  if (!array->is_array()) Fail("{}: key '{}' is no array", what_, key);
-  for (const Json& entry : *array) {
+  ForEachEntry(*object_, key, what_, [&](const Json& entry) {
     if (!entry.is_number_integer()) {
       Fail("{}: key '{}' holds {}, no whole number", what_, key, entry.dump());
     }
     integers.push_back(entry.get<std::int64_t>());
-  }
+  });
   return integers;
+}
+
+std::vector<double> ConfigReader::Numbers(std::string_view key) const {
+  std::vector<double> numbers;
+  ForEachEntry(*object_, key, what_, [&](const Json& entry) {
+    if (!entry.is_number()) Fail("{}: key '{}' holds {}, no number", what_, key, entry.dump());
+    numbers.push_back(entry.get<double>());
+  });
+  return numbers;
 }
 
 ConfigReader ConfigReader::Object(std::string_view key) const {
@@ -96,6 +132,13 @@ void ConfigReader::RequireInteger(std::string_view key, std::int64_t only) const
   }
 }
 
+void ConfigReader::RequireNumber(std::string_view key, double only) const {
+  const Json* found = FindMember(*object_, key);
+  if (found != nullptr && !(found->is_number() && found->get<double>() == only)) {
+    Refuse(what_, key, *found, fmt::format("{}", only));
+  }
+}
+
 void ConfigReader::RequireEmpty(std::string_view key) const {
   const Json* found = FindMember(*object_, key);
   if (found != nullptr && !(found->is_structured() && found->empty())) {
@@ -103,10 +146,15 @@ void ConfigReader::RequireEmpty(std::string_view key) const {
   }
 }
 
-bool TiesWordEmbeddings(const Checkpoint& checkpoint) {
+void ConfigReader::RequireAbsent(std::string_view key) const {
+  const Json* found = FindMember(*object_, key);
+  if (found != nullptr) Refuse(what_, key, *found, "null");
+}
+
+bool TiesWordEmbeddings(const Checkpoint& checkpoint, bool fallback) {
   const ConfigReader whole(checkpoint.config(), (checkpoint.folder() / "config.json").string());
   const ConfigReader text(checkpoint);
-  return whole.Flag("tie_word_embeddings", text.Flag("tie_word_embeddings", false));
+  return whole.Flag("tie_word_embeddings", text.Flag("tie_word_embeddings", fallback));
 }
 
 std::vector<std::string> LayerTypes(const ConfigReader& config, std::int64_t layers,

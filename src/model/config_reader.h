@@ -28,6 +28,12 @@ class ConfigReader {
   std::int64_t Size(std::initializer_list<std::string_view> keys) const;
   std::int64_t Size(std::string_view key) const { return Size({key}); }
   std::int64_t Size(std::string_view key, std::int64_t fallback) const;
+  // A whole number of at least 0.
+  std::int64_t Count(std::string_view key, std::int64_t fallback) const;
+  std::int64_t Integer(std::string_view key, std::int64_t fallback) const {
+    return GetInt(*object_, key, what_, fallback);
+  }
+  bool IsArray(std::string_view key) const;
   double Number(std::string_view key) const { return GetDouble(*object_, key, what_); }
   double Number(std::string_view key, double fallback) const {
     return GetDouble(*object_, key, what_, fallback);
@@ -35,11 +41,15 @@ class ConfigReader {
   bool Flag(std::string_view key, bool fallback) const {
     return GetBool(*object_, key, what_, fallback);
   }
+  // A flag that some files write as a number: 0 is false.
+  bool FlagOrNumber(std::string_view key, bool fallback) const;
   std::string Text(std::string_view key, std::string_view fallback) const {
     return GetString(*object_, key, what_, fallback);
   }
-  std::vector<std::string> Texts(std::string_view key) const;  // empty if absent
+  bool IsText(std::string_view key, std::string_view text) const;  // false if of another type
+  std::vector<std::string> Texts(std::string_view key) const;      // empty if absent
   std::vector<std::int64_t> Integers(std::string_view key) const;
+  std::vector<double> Numbers(std::string_view key) const;
   // The object under `key`, or an empty one.
   ConfigReader Object(std::string_view key) const;
 
@@ -48,7 +58,9 @@ class ConfigReader {
   void RequireText(std::string_view key, std::string_view only) const;
   void RequireFlag(std::string_view key, bool only) const;
   void RequireInteger(std::string_view key, std::int64_t only) const;
-  void RequireEmpty(std::string_view key) const;  // absent, null, [] or {}
+  void RequireNumber(std::string_view key, double only) const;
+  void RequireEmpty(std::string_view key) const;   // absent, null, [] or {}
+  void RequireAbsent(std::string_view key) const;  // or null
 
  private:
   const Json* object_;
@@ -56,7 +68,7 @@ class ConfigReader {
 };
 
 // tie_word_embeddings of the whole config where it stands there, else of its text part.
-bool TiesWordEmbeddings(const Checkpoint& checkpoint);
+bool TiesWordEmbeddings(const Checkpoint& checkpoint, bool fallback = false);
 
 // The kind of every layer: `layer_types` where it is given (checked for its length and against
 // `known`), else `fallback(layer)`.

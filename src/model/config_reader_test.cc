@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
-#include "model/rotary.h"
 
 namespace cacheready {
 namespace {
@@ -63,6 +62,25 @@ TEST(ConfigReader, AbsentNullAndEqualValuesAreAccepted) {
   config.RequireFlag("attention_bias", false);
   config.RequireInteger("absent", 1);
   config.RequireEmpty("list");
+  config.RequireAbsent("attention_bias");
+  config.RequireNumber("absent", 7.0);
+}
+
+TEST(ConfigReader, NumbersAndPresenceAreRequiredByKey) {
+  const Json json = {{"limit", 7.5}, {"window", 0}};
+  const ConfigReader config = Reader(json);
+  EXPECT_NO_THROW(config.RequireNumber("limit", 7.5));
+  EXPECT_THAT(MessageOf([&] { config.RequireNumber("limit", 7); }),
+              HasSubstr("key 'limit' is 7.5, and only 7 is implemented"));
+  EXPECT_THAT(MessageOf([&] { config.RequireAbsent("window"); }),
+              HasSubstr("key 'window' is 0, and only null is implemented"));
+}
+
+TEST(ConfigReader, CountsMayBeZero) {
+  const Json json = {{"dense", 0}, {"negative", -1}};
+  EXPECT_EQ(Reader(json).Count("dense", 3), 0);
+  EXPECT_EQ(Reader(json).Count("absent", 3), 3);
+  EXPECT_THROW(Reader(json).Count("negative", 3), Error);
 }
 
 TEST(ConfigReader, LayerTypesMustBeKnownAndCoverAllLayers) {
@@ -77,36 +95,6 @@ TEST(ConfigReader, LayerTypesMustBeKnownAndCoverAllLayers) {
   EXPECT_THROW(LayerTypes(Reader(given), 3, {"a", "b"}, fallback), Error);
   EXPECT_THAT(MessageOf([&] { LayerTypes(Reader(given), 2, {"a"}, fallback); }),
               HasSubstr("holds 'b'"));
-}
-
-TEST(ReadRotary, TheFactorInsideRopeParametersWins) {
-  const Json json = {{"partial_rotary_factor", 0.25},
-                     {"rope_parameters", {{"rope_theta", 100.0}, {"partial_rotary_factor", 0.5}}}};
-  const Rotary rotary = ReadRotary(Reader(json), 8, {});
-  EXPECT_EQ(rotary.rotary_dim, 4);
-  ASSERT_EQ(rotary.inv_freq.size(), 2u);
-  EXPECT_EQ(rotary.inv_freq[0], 1.0);
-  EXPECT_FLOAT_EQ(static_cast<float>(rotary.inv_freq[1]), 0.1f);
-}
-
-TEST(ReadRotary, FlatKeysAndTheFamilysDefaultsAreRead) {
-  const Json json = {{"rope_theta", 16.0}};
-  const Rotary rotary = ReadRotary(Reader(json), 8, {.theta = 5, .partial = 1});
-  EXPECT_EQ(rotary.rotary_dim, 8);
-  EXPECT_FLOAT_EQ(static_cast<float>(rotary.inv_freq[1]), 0.5f);
-}
-
-TEST(ReadRotary, ScaledPositionsAreRefused) {
-  const Json yarn = {{"rope_parameters", {{"rope_type", "yarn"}, {"factor", 4.0}}}};
-  EXPECT_THAT(MessageOf([&] { ReadRotary(Reader(yarn), 8, {}); }),
-              HasSubstr("rope_parameters: key 'rope_type' is \"yarn\""));
-  const Json old_yarn = {{"rope_scaling", {{"type", "yarn"}}}};
-  EXPECT_THROW(ReadRotary(Reader(old_yarn), 8, {}), Error);
-}
-
-TEST(ReadRotary, AnOddNumberOfRotatedColumnsIsRefused) {
-  const Json json = {{"partial_rotary_factor", 0.375}};
-  EXPECT_THROW(ReadRotary(Reader(json), 8, {}), Error);
 }
 
 }  // namespace

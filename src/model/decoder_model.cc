@@ -11,9 +11,15 @@
 namespace cacheready {
 namespace {
 
+void Multiply(float factor, Matrix& x) {
+  if (factor == 1) return;
+  for (float& value : x.values()) value *= factor;
+}
+
 class OpenedLayer final : public Layer {
  public:
-  explicit OpenedLayer(DecoderLayer layer) : layer_(std::move(layer)) {
+  OpenedLayer(DecoderLayer layer, float residual_multiplier)
+      : layer_(std::move(layer)), residual_multiplier_(residual_multiplier) {
     CR_CHECK(layer_.moe.has_value() != layer_.dense.has_value(), "one feed-forward part a layer");
   }
 
@@ -35,12 +41,17 @@ class OpenedLayer final : public Layer {
   }
 
  private:
-  static void AddResidual(const Arithmetic& arithmetic, const Matrix& y, Matrix& hidden) {
+  void AddResidual(const Arithmetic& arithmetic, Matrix y, Matrix& hidden) const {
+    if (residual_multiplier_ != 1) {
+      Multiply(residual_multiplier_, y);
+      Round(arithmetic, RoundingPoint::kResidual, y.values());
+    }
     AddInto(hidden, y);
     Round(arithmetic, RoundingPoint::kResidual, hidden.values());
   }
 
   DecoderLayer layer_;
+  float residual_multiplier_;
 };
 
 class DecoderModel final : public Model {
@@ -52,6 +63,7 @@ class DecoderModel final : public Model {
     if (spec_.head != spec_.embedding) {
       head_ = weights_.Open(spec_.head, info.vocab, info.hidden);
     }
+    if (!spec_.head_bias.empty()) head_bias_ = weights_.Values(spec_.head_bias, {info.vocab});
     CheckLayers(checkpoint);
   }
 
@@ -66,13 +78,15 @@ class DecoderModel final : public Model {
       }
       embedding_->DecodeRows(ids[t], 1, hidden.row(static_cast<std::int64_t>(t)).data());
     }
+    Multiply(spec_.embedding_multiplier, hidden);
     Round(arithmetic, RoundingPoint::kEmbedding, hidden.values());
     return hidden;
   }
 
   std::unique_ptr<Layer> OpenLayer(std::int64_t layer) const override {
     CR_CHECK(layer >= 0 && layer < spec_.info.layers, "layer {} of {}", layer, spec_.info.layers);
-    return std::make_unique<OpenedLayer>(spec_.open_layer(weights_, layer));
+    return std::make_unique<OpenedLayer>(spec_.open_layer(weights_, layer),
+                                         spec_.residual_multiplier);
   }
 
   Matrix FinalNorm(const Arithmetic& arithmetic, const Matrix& hidden) const override {
@@ -81,8 +95,20 @@ class DecoderModel final : public Model {
 
   const EncodedMatrix& head() const override { return head_ ? *head_ : *embedding_; }
 
+  Matrix Logits(const Arithmetic& arithmetic, const Matrix& x) const override {
+    Matrix logits = Linear(arithmetic, Role::kHead, head(), x, head_bias_);
+    if (spec_.logits_divisor != 1) {
+      for (float& value : logits.values()) value /= spec_.logits_divisor;
+      Round(arithmetic, RoundingPoint::kLogits, logits.values());
+    }
+    return logits;
+  }
+
  private:
   Norm OpenFinalNorm(const WeightReader& weights) const {
+    if (spec_.norm_kind == NormKind::kLayer) {
+      return OpenLayerNorm(weights, spec_.final_norm, spec_.info.hidden, spec_.norm_eps);
+    }
     return OpenNorm(weights, spec_.final_norm, spec_.info.hidden, spec_.norm_eps,
                     spec_.norm_offset);
   }
@@ -120,7 +146,8 @@ class DecoderModel final : public Model {
   WeightReader weights_;
   DecoderSpec spec_;
   EncodedMatrixPtr embedding_;
-  EncodedMatrixPtr head_;  // null: tied to the embedding
+  EncodedMatrixPtr head_;         // null: tied to the embedding
+  std::vector<float> head_bias_;  // [vocab] or empty
 };
 
 }  // namespace

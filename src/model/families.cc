@@ -15,7 +15,25 @@ namespace cacheready {
 namespace {
 
 constexpr Family kFamilies[] = {
+    {"deepseek_v2", MatchesDeepseekV2, DescribeDeepseekV2},
+    {"deepseek_v3", MatchesDeepseekV3, DescribeDeepseekV3},
+    {"dots1", MatchesDots1, DescribeDots1},
+    {"ernie4_5_moe", MatchesErnieMoe, DescribeErnieMoe},
+    {"glm4_moe", MatchesGlm4Moe, DescribeGlm4Moe},
+    {"gpt_oss", MatchesGptOss, DescribeGptOss},
+    {"granitemoe", MatchesGraniteMoe, DescribeGraniteMoe},
+    {"hunyuan_v1_moe", MatchesHunyuanMoe, DescribeHunyuanMoe},
+    {"jamba", MatchesJamba, DescribeJamba},
+    {"lfm2_moe", MatchesLfm2Moe, DescribeLfm2Moe},
+    {"llama4", MatchesLlama4, DescribeLlama4},
+    {"minimax_m2", MatchesMiniMaxM2, DescribeMiniMaxM2},
+    {"mixtral", MatchesMixtral, DescribeMixtral},
+    {"olmoe", MatchesOlmoe, DescribeOlmoe},
+    {"phimoe", MatchesPhimoe, DescribePhimoe},
+    {"qwen2_moe", MatchesQwen2Moe, DescribeQwen2Moe},
     {"qwen3_5_moe", MatchesQwen35Moe, DescribeQwen35Moe},
+    {"qwen3_moe", MatchesQwen3Moe, DescribeQwen3Moe},
+    {"qwen3_next", MatchesQwen3Next, DescribeQwen3Next},
 };
 
 std::string ModelType(const Json& config) {

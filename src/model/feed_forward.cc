@@ -1,22 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "base/error.h"
+#include "base/math.h"
 #include "model/model.h"
 
 namespace cacheready {
+namespace {
+
+constexpr float kClampLimit = 7.0f;
+constexpr float kClampSlope = 1.702f;
+
+void Swiglu(const Arithmetic& arithmetic, std::span<const float> up, std::span<float> inner) {
+  Silu(inner);
+  Round(arithmetic, RoundingPoint::kSilu, inner);
+  for (std::size_t n = 0; n < inner.size(); ++n) inner[n] *= up[n];
+}
+
+// One kernel in the engines: nothing is rounded in between.
+void ClampedSwiglu(std::span<const float> up, std::span<float> inner) {
+  for (std::size_t n = 0; n < inner.size(); ++n) {
+    const float g = std::min(inner[n], kClampLimit);
+    const float u = std::clamp(up[n], -kClampLimit, kClampLimit);
+    inner[n] = g * SigmoidF(kClampSlope * g) * (u + 1.0f);
+  }
+}
+
+}  // namespace
 
 Matrix RunFeedForward(const Arithmetic& arithmetic, Role role, const FeedForward& ffn,
                       const Matrix& x) {
-  CR_CHECK(ffn.activation == Activation::kSwiglu, "unknown activation");
   LinearInput input(x);
-  Matrix inner = Linear(arithmetic, role, *ffn.gate, input);
-  const Matrix up = Linear(arithmetic, role, *ffn.up, input);
-  Silu(inner.values());
-  Round(arithmetic, RoundingPoint::kSilu, inner.values());
-  const std::span<float> products = inner.values();
-  const std::span<const float> factors = up.values();
-  for (std::size_t n = 0; n < products.size(); ++n) products[n] *= factors[n];
-  Round(arithmetic, RoundingPoint::kSiluUp, products);
-  return Linear(arithmetic, role, *ffn.down, inner);
+  Matrix inner = Linear(arithmetic, role, *ffn.gate, input, ffn.gate_bias);
+  const Matrix up = Linear(arithmetic, role, *ffn.up, input, ffn.up_bias);
+  switch (ffn.activation) {
+    case Activation::kSwiglu:
+      Swiglu(arithmetic, up.values(), inner.values());
+      break;
+    case Activation::kClampedSwiglu:
+      ClampedSwiglu(up.values(), inner.values());
+      break;
+  }
+  Round(arithmetic, RoundingPoint::kSiluUp, inner.values());
+  return Linear(arithmetic, role, *ffn.down, inner, ffn.down_bias);
 }
 
 }  // namespace cacheready

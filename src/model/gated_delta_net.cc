@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -15,23 +16,94 @@ namespace {
 
 constexpr float kL2NormEps = 1e-6f;  // fixed in every implementation, no config key
 
-Matrix Columns(const Matrix& x, std::int64_t begin, std::int64_t count) {
-  Matrix part(x.rows(), count);
-  for (std::int64_t t = 0; t < x.rows(); ++t) {
-    std::copy_n(x.row(t).begin() + begin, count, part.row(t).begin());
+// The projected inputs of one call, head by head.
+struct Projected {
+  Matrix qkv;  // [tokens, convolved_width]
+  Matrix z;    // [tokens, value_width]
+  Matrix b;    // [tokens, value_heads]
+  Matrix a;
+};
+
+class InputProjections {
+ public:
+  virtual ~InputProjections() = default;
+  virtual Projected Run(const Arithmetic& arithmetic, LinearInput& x) const = 0;
+};
+
+class SeparateProjections final : public InputProjections {
+ public:
+  SeparateProjections(const WeightReader& weights, const std::string& module,
+                      const GatedDeltaNetSpec& spec)
+      : qkv_(weights.Open(module + ".in_proj_qkv", spec.convolved_width(), spec.hidden)),
+        z_(weights.Open(module + ".in_proj_z", spec.value_width(), spec.hidden)),
+        b_(weights.Open(module + ".in_proj_b", spec.value_heads, spec.hidden)),
+        a_(weights.Open(module + ".in_proj_a", spec.value_heads, spec.hidden)) {}
+
+  Projected Run(const Arithmetic& arithmetic, LinearInput& x) const override {
+    const auto project = [&](const EncodedMatrix& weight) {
+      return Linear(arithmetic, Role::kMixerInput, weight, x);
+    };
+    return {project(*qkv_), project(*z_), project(*b_), project(*a_)};
   }
-  return part;
+
+ private:
+  EncodedMatrixPtr qkv_, z_, b_, a_;
+};
+
+class ProjectionsByKeyHead final : public InputProjections {
+ public:
+  ProjectionsByKeyHead(const WeightReader& weights, const std::string& module,
+                       const GatedDeltaNetSpec& spec)
+      : spec_(spec),
+        qkvz_(weights.Open(module + ".in_proj_qkvz", spec.convolved_width() + spec.value_width(),
+                           spec.hidden)),
+        ba_(weights.Open(module + ".in_proj_ba", 2 * spec.value_heads, spec.hidden)) {}
+
+  Projected Run(const Arithmetic& arithmetic, LinearInput& x) const override {
+    const Matrix qkvz = Linear(arithmetic, Role::kMixerInput, *qkvz_, x);
+    const Matrix ba = Linear(arithmetic, Role::kMixerInput, *ba_, x);
+    const std::int64_t heads = spec_.heads_per_key(), width = heads * spec_.value_dim;
+    Projected projected{
+        Matrix(qkvz.rows(), spec_.convolved_width()), Matrix(qkvz.rows(), spec_.value_width()),
+        Matrix(qkvz.rows(), spec_.value_heads), Matrix(qkvz.rows(), spec_.value_heads)};
+    for (std::int64_t t = 0; t < qkvz.rows(); ++t) {
+      auto from = qkvz.row(t).begin();
+      const auto take = [&from](std::int64_t count, Matrix& to, std::int64_t row,
+                                std::int64_t column) {
+        std::copy_n(from, count, to.row(row).begin() + column);
+        from += count;
+      };
+      for (std::int64_t key = 0; key < spec_.key_heads; ++key) {
+        take(spec_.key_dim, projected.qkv, t, key * spec_.key_dim);
+        take(spec_.key_dim, projected.qkv, t, spec_.key_width() + key * spec_.key_dim);
+        take(width, projected.qkv, t, 2 * spec_.key_width() + key * width);
+        take(width, projected.z, t, key * width);
+      }
+      from = ba.row(t).begin();
+      for (std::int64_t key = 0; key < spec_.key_heads; ++key) {
+        take(heads, projected.b, t, key * heads);
+        take(heads, projected.a, t, key * heads);
+      }
+    }
+    return projected;
+  }
+
+ private:
+  GatedDeltaNetSpec spec_;
+  EncodedMatrixPtr qkvz_, ba_;
+};
+
+std::unique_ptr<InputProjections> OpenInputs(const WeightReader& weights, const std::string& module,
+                                             const GatedDeltaNetSpec& spec) {
+  if (spec.rows_by_key_head) return std::make_unique<ProjectionsByKeyHead>(weights, module, spec);
+  return std::make_unique<SeparateProjections>(weights, module, spec);
 }
 
 class GatedDeltaNet final : public Mixer {
  public:
   GatedDeltaNet(const WeightReader& weights, const std::string& module,
                 const GatedDeltaNetSpec& spec)
-      : spec_(spec) {
-    qkv_ = weights.Open(module + ".in_proj_qkv", spec.convolved_width(), spec.hidden);
-    z_ = weights.Open(module + ".in_proj_z", spec.value_width(), spec.hidden);
-    b_ = weights.Open(module + ".in_proj_b", spec.value_heads, spec.hidden);
-    a_ = weights.Open(module + ".in_proj_a", spec.value_heads, spec.hidden);
+      : spec_(spec), inputs_(OpenInputs(weights, module, spec)) {
     out_ = weights.Open(module + ".out_proj", spec.hidden, spec.value_width());
     kernel_ = weights.Values(module + ".conv1d.weight",
                              {spec.convolved_width(), 1, spec.convolution_width});
@@ -44,15 +116,16 @@ class GatedDeltaNet final : public Mixer {
   Matrix Run(const Arithmetic& arithmetic, const Matrix& x,
              DocumentBounds documents) const override {
     LinearInput input(x);
-    Matrix mixed = Linear(arithmetic, Role::kMixerInput, *qkv_, input);
-    mixed = CausalConvolution(mixed, kernel_, spec_.convolution_width, {}, documents);
+    Projected projected = inputs_->Run(arithmetic, input);
+    Matrix mixed =
+        CausalConvolution(projected.qkv, kernel_, spec_.convolution_width, {}, documents);
     // The convolution kernels of the engines apply SiLU before their one rounding.
     Silu(mixed.values());
     Round(arithmetic, RoundingPoint::kConvolution, mixed.values());
 
-    Matrix q = Columns(mixed, 0, spec_.key_width());
-    Matrix k = Columns(mixed, spec_.key_width(), spec_.key_width());
-    const Matrix v = Columns(mixed, 2 * spec_.key_width(), spec_.value_width());
+    Matrix q = CopyColumns(mixed, 0, spec_.key_width());
+    Matrix k = CopyColumns(mixed, spec_.key_width(), spec_.key_width());
+    const Matrix v = CopyColumns(mixed, 2 * spec_.key_width(), spec_.value_width());
     // Normalized and scaled inside the recurrence's kernel, in fp32: no rounding here.
     L2NormSlices(q, spec_.key_dim, kL2NormEps);
     L2NormSlices(k, spec_.key_dim, kL2NormEps);
@@ -60,17 +133,16 @@ class GatedDeltaNet final : public Mixer {
     for (float& value : q.values()) value *= scale;
 
     Matrix o = GatedDeltaRule(
-        q, k, v, LogDecay(arithmetic, input), UpdateStrength(arithmetic, input),
+        q, k, v, LogDecay(std::move(projected.a)), UpdateStrength(std::move(projected.b)),
         {spec_.key_heads, spec_.value_heads, spec_.key_dim, spec_.value_dim}, documents);
     Round(arithmetic, RoundingPoint::kRecurrence, o.values());
-    GateNorm(arithmetic, Linear(arithmetic, Role::kMixerInput, *z_, input), o);
+    GateNorm(arithmetic, std::move(projected.z), o);
     return Linear(arithmetic, Role::kMixerOutput, *out_, o);
   }
 
  private:
   // g = -exp(A_log) softplus(a + dt_bias), [tokens, value_heads]
-  Matrix LogDecay(const Arithmetic& arithmetic, LinearInput& x) const {
-    Matrix g = Linear(arithmetic, Role::kMixerInput, *a_, x);
+  Matrix LogDecay(Matrix g) const {
     for (std::int64_t t = 0; t < g.rows(); ++t) {
       const auto row = g.row(t);
       for (std::size_t head = 0; head < row.size(); ++head) {
@@ -82,8 +154,7 @@ class GatedDeltaNet final : public Mixer {
   }
 
   // beta = sigmoid(b), [tokens, value_heads]
-  Matrix UpdateStrength(const Arithmetic& arithmetic, LinearInput& x) const {
-    Matrix beta = Linear(arithmetic, Role::kMixerInput, *b_, x);
+  static Matrix UpdateStrength(Matrix beta) {
     for (float& value : beta.values()) value = SigmoidF(value);
     return beta;
   }
@@ -99,7 +170,8 @@ class GatedDeltaNet final : public Mixer {
   }
 
   GatedDeltaNetSpec spec_;
-  EncodedMatrixPtr qkv_, z_, b_, a_, out_;
+  std::unique_ptr<InputProjections> inputs_;
+  EncodedMatrixPtr out_;
   std::vector<float> kernel_;   // [convolved_width, convolution_width]
   std::vector<float> dt_bias_;  // [value_heads]
   std::vector<float> decay_;    // -exp(A_log), [value_heads]

@@ -27,12 +27,16 @@ struct TokenBatch {
   std::int64_t tokens() const { return static_cast<std::int64_t>(ids.size()); }
 };
 
-enum class Activation : std::uint8_t { kSwiglu };
+enum class Activation : std::uint8_t {
+  kSwiglu,         // silu(g) u
+  kClampedSwiglu,  // g <= 7, |u| <= 7: g sigmoid(1.702 g) (u + 1)
+};
 
-// down(act(gate x) * up x)
+// down(act(gate x, up x))
 struct FeedForward {
   EncodedMatrixPtr gate, up, down;  // [I, H], [I, H], [H, I]
   Activation activation = Activation::kSwiglu;
+  std::vector<float> gate_bias = {}, up_bias = {}, down_bias = {};  // empty: none
 };
 Matrix RunFeedForward(const Arithmetic& arithmetic, Role role, const FeedForward& ffn,
                       const Matrix& x);
@@ -49,6 +53,7 @@ struct MoeBlock {
   RouterSpec router;
   RouterTensors tensors;
   EncodedMatrixPtr router_weight;  // [experts, hidden]
+  Role router_role = Role::kRouter;
   std::vector<FeedForward> experts;
   std::optional<FeedForward> shared;  // always added ...
   EncodedMatrixPtr shared_gate;       // ... times sigmoid(gate x) where there is one, [1, hidden]
@@ -60,8 +65,8 @@ Matrix RunExpert(const Arithmetic& arithmetic, const MoeBlock& moe, std::int64_t
                  const Matrix& x, std::span<const std::int32_t> rows);
 Matrix RunShared(const Arithmetic& arithmetic, const MoeBlock& moe,
                  const Matrix& x);  // gated; zeros if none
-// The block's output: weighted sum of the selected experts in the profile's order, plus the shared
-// part.
+// The block's output: the selected experts, weighted where the router's spec says, summed in the
+// profile's order, plus the shared part.
 Matrix RunMoe(const Arithmetic& arithmetic, const MoeBlock& moe, const Matrix& x,
               const Routing& routing);
 
@@ -106,6 +111,8 @@ class Model {
   virtual std::unique_ptr<Layer> OpenLayer(std::int64_t layer) const = 0;
   virtual Matrix FinalNorm(const Arithmetic& arithmetic, const Matrix& hidden) const = 0;
   virtual const EncodedMatrix& head() const = 0;  // [vocab, hidden]
+  // [tokens, vocab] from the output of FinalNorm.
+  virtual Matrix Logits(const Arithmetic& arithmetic, const Matrix& x) const = 0;
 };
 
 // Chooses the family by the config's model_type and architectures (families.cc), checks every

@@ -20,7 +20,7 @@ struct ExpertLoad {
   std::int32_t expert = 0;
   std::vector<std::int32_t> rows;   // of x
   std::vector<std::int64_t> slots;  // (row - begin) * top_k + slot
-  Matrix output;                    // [rows, hidden], weighted
+  Matrix output;                    // [rows, hidden], as they are summed
 };
 
 std::vector<ExpertLoad> GatherLoads(const MoeBlock& moe, const Routing& routing, std::int64_t begin,
@@ -47,12 +47,22 @@ std::vector<ExpertLoad> GatherLoads(const MoeBlock& moe, const Routing& routing,
 
 void RunLoad(const Arithmetic& arithmetic, const MoeBlock& moe, const Matrix& x,
              std::span<const float> weights, ExpertLoad& load) {
-  load.output = RunExpert(arithmetic, moe, load.expert, x, load.rows);
-  for (std::size_t n = 0; n < load.slots.size(); ++n) {
-    const float weight = weights[static_cast<std::size_t>(load.slots[n])];
-    for (float& value : load.output.row(static_cast<std::int64_t>(n))) value *= weight;
+  const auto weigh = [&](Matrix& rows) {
+    for (std::size_t n = 0; n < load.slots.size(); ++n) {
+      const float weight = weights[static_cast<std::size_t>(load.slots[n])];
+      for (float& value : rows.row(static_cast<std::int64_t>(n))) value *= weight;
+    }
+    Round(arithmetic, RoundingPoint::kWeightedExpert, rows.values());
+  };
+  if (moe.router.weights_on_input) {
+    Matrix input = GatherRows(x, load.rows);
+    weigh(input);
+    load.output = RunFeedForward(arithmetic, Role::kExpert,
+                                 moe.experts[static_cast<std::size_t>(load.expert)], input);
+  } else {
+    load.output = RunExpert(arithmetic, moe, load.expert, x, load.rows);
+    weigh(load.output);
   }
-  Round(arithmetic, RoundingPoint::kWeightedExpert, load.output.values());
 }
 
 // Adds the outputs of one token to `y`, one rounding an addition: in top-k order or in rising
@@ -92,7 +102,7 @@ class TokenSums {
 }  // namespace
 
 Matrix RouterLogits(const Arithmetic& arithmetic, const MoeBlock& moe, const Matrix& x) {
-  return Linear(arithmetic, Role::kRouter, *moe.router_weight, x, moe.router.logit_bias);
+  return Linear(arithmetic, moe.router_role, *moe.router_weight, x, moe.router.logit_bias);
 }
 
 Matrix RunExpert(const Arithmetic& arithmetic, const MoeBlock& moe, std::int64_t expert,

@@ -87,6 +87,67 @@ TEST(MoeBlock, OutputIsTheWeightedSumOfTheSelectedExpertsPlusTheGatedSharedOne) 
   }
 }
 
+TEST(MoeBlock, WeightsOnTheInputScaleWhatTheExpertsSee) {
+  MoeBlock moe = RandomBlock(false);
+  moe.router.weights_on_input = true;
+  const Matrix x = Random(kTokens, kHidden, 7);
+  const Routing routing =
+      Route(moe.router, RouterLogits(Fp32Arithmetic(), moe, x), Fp32Arithmetic());
+  const Matrix y = RunMoe(Fp32Arithmetic(), moe, x, routing);
+  for (std::int64_t t = 0; t < kTokens; ++t) {
+    std::vector<double> expected(kHidden);
+    for (std::size_t slot = 0; slot < kTopK; ++slot) {
+      std::vector<float> input(x.row(t).begin(), x.row(t).end());
+      for (float& value : input) value *= routing.weights_of(t)[slot];
+      const auto expert = static_cast<std::size_t>(routing.ids_of(t)[slot]);
+      const std::vector<double> output = ReferenceFeedForward(moe.experts[expert], input);
+      for (std::size_t h = 0; h < expected.size(); ++h) expected[h] += output[h];
+    }
+    ExpectNear(expected, y.row(t));
+  }
+}
+
+// Inputs large enough that both clamps act.
+TEST(FeedForward, ClampedSwigluWithBiases) {
+  FeedForward ffn = RandomFeedForward(40);
+  ffn.activation = Activation::kClampedSwiglu;
+  const auto bias = [](std::int64_t size, std::uint64_t seed) {
+    const Matrix values = Random(1, size, seed);
+    return std::vector<float>(values.values().begin(), values.values().end());
+  };
+  ffn.gate_bias = bias(kWidth, 41);
+  ffn.up_bias = bias(kWidth, 42);
+  ffn.down_bias = bias(kHidden, 43);
+  Matrix x = Random(kTokens, kHidden, 44);
+  for (float& value : x.values()) value *= 20;
+  const Matrix y = RunFeedForward(Fp32Arithmetic(), Role::kExpert, ffn, x);
+  const Matrix gate = DecodeAll(*ffn.gate), up = DecodeAll(*ffn.up), down = DecodeAll(*ffn.down);
+  int clamped = 0;
+  for (std::int64_t t = 0; t < kTokens; ++t) {
+    std::vector<double> inner, expected(ffn.down_bias.begin(), ffn.down_bias.end());
+    for (std::int64_t n = 0; n < kWidth; ++n) {
+      double g = ffn.gate_bias[static_cast<std::size_t>(n)];
+      double u = ffn.up_bias[static_cast<std::size_t>(n)];
+      for (std::int64_t h = 0; h < kHidden; ++h) {
+        g += static_cast<double>(gate.at(n, h)) * x.at(t, h);
+        u += static_cast<double>(up.at(n, h)) * x.at(t, h);
+      }
+      clamped += (g > 7) + (std::abs(u) > 7);
+      g = std::min(g, 7.0);
+      u = std::clamp(u, -7.0, 7.0);
+      inner.push_back((u + 1) * g / (1 + std::exp(-1.702 * g)));
+    }
+    for (std::int64_t h = 0; h < kHidden; ++h) {
+      for (std::int64_t n = 0; n < kWidth; ++n) {
+        expected[static_cast<std::size_t>(h)] +=
+            static_cast<double>(down.at(h, n)) * inner[static_cast<std::size_t>(n)];
+      }
+      EXPECT_NEAR(y.at(t, h), expected[static_cast<std::size_t>(h)], 1e-4);
+    }
+  }
+  EXPECT_GT(clamped, 100);
+}
+
 // Sums the same products in the order given by `slots` and expects equal bits.
 void ExpectSummedInOrder(const Profile& profile, bool topk_order) {
   const Arithmetic arithmetic{.profile = &profile, .dither_seed = {}};

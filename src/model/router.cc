@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/router.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <limits>
 #include <numeric>
@@ -21,6 +24,8 @@ constexpr std::pair<Scoring, std::string_view> kScoringNames[] = {
     {Scoring::kSoftmax, "softmax"},
     {Scoring::kSigmoid, "sigmoid"},
     {Scoring::kLogits, "logits"},
+    {Scoring::kLogitsSigmoid, "logits-sigmoid"},
+    {Scoring::kSparseMixer, "sparse-mixer"},
 };
 
 void ForEachToken(std::int64_t tokens, const std::function<void(std::int64_t)>& body) {
@@ -53,6 +58,8 @@ void ScoresOfToken(const RouterSpec& spec, std::span<const float> logits, std::s
       for (float& score : scores) score = SigmoidF(score);
       break;
     case Scoring::kLogits:
+    case Scoring::kLogitsSigmoid:
+    case Scoring::kSparseMixer:
       break;
   }
 }
@@ -110,10 +117,50 @@ void BestOfToken(std::span<const float> ranking, std::int64_t count, TieRule tie
                     });
 }
 
+// SparseMixer (Liu et al. 2024) at inference: the softmax of one expert's logit over the experts,
+// `without` left out, whose logit is within 2 jitter of the largest, relative to the larger
+// magnitude.
+float SparseMixerWeight(const RouterSpec& spec, std::span<const float> logits, std::int32_t expert,
+                        std::int32_t without) {
+  const auto counts = [&](std::size_t e) { return static_cast<std::int32_t>(e) != without; };
+  float largest = kExcluded;
+  for (std::size_t e = 0; e < logits.size(); ++e) {
+    if (counts(e)) largest = std::max(largest, logits[e]);
+  }
+  const auto tolerance = static_cast<float>(2 * spec.jitter);
+  float sum = 0, own = 0;
+  for (std::size_t e = 0; e < logits.size(); ++e) {
+    // 0 / 0 is no distance: NaN compares false.
+    const float distance = (largest - logits[e]) / std::max(std::abs(logits[e]), largest);
+    if (!counts(e) || distance > tolerance) continue;
+    const float share = ExpF(logits[e] - largest);
+    sum += share;
+    if (static_cast<std::int32_t>(e) == expert) own = share;
+  }
+  return own / sum;
+}
+
+// The expert that ranks first takes its weight from all, the other from all but the first: so of
+// two equal logits the first gets half and the second all.
+void SparseMixerWeights(const RouterSpec& spec, std::span<const float> logits,
+                        std::span<const std::int32_t> ids, TieRule ties, std::span<float> weights) {
+  const float a = logits[static_cast<std::size_t>(ids[0])];
+  const float b = logits[static_cast<std::size_t>(ids[1])];
+  const bool by_index = ties == TieRule::kLowest ? ids[0] < ids[1] : ids[0] > ids[1];
+  const std::size_t first = (a != b ? a > b : by_index) ? 0 : 1;
+  const std::size_t second = 1 - first;
+  const auto scaling = static_cast<float>(spec.scaling);
+  weights[first] = SparseMixerWeight(spec, logits, ids[first], -1) * scaling;
+  weights[second] = SparseMixerWeight(spec, logits, ids[second], ids[first]) * scaling;
+}
+
 // Sums run in increasing expert id, not in rank order: so a weight does not depend on how a near
 // tie inside the selection falls.
 void WeightsOfToken(const RouterSpec& spec, std::span<const float> scores,
-                    std::span<const std::int32_t> ids, std::span<float> weights) {
+                    std::span<const std::int32_t> ids, TieRule ties, std::span<float> weights) {
+  if (spec.scoring == Scoring::kSparseMixer) {
+    return SparseMixerWeights(spec, scores, ids, ties, weights);
+  }
   std::vector<std::size_t> by_id(ids.size());
   std::iota(by_id.begin(), by_id.end(), std::size_t{0});
   std::sort(by_id.begin(), by_id.end(), [&](auto a, auto b) { return ids[a] < ids[b]; });
@@ -122,12 +169,15 @@ void WeightsOfToken(const RouterSpec& spec, std::span<const float> scores,
   for (std::size_t n = 0; n < ids.size(); ++n) {
     selected[n] = scores[static_cast<std::size_t>(ids[by_id[n]])];
   }
-  if (spec.scoring == Scoring::kLogits) {
-    Softmax(selected);
-  } else if (spec.renormalize) {
+  if (spec.scoring == Scoring::kLogits) Softmax(selected);
+  if (spec.scoring == Scoring::kLogitsSigmoid) {
+    for (float& value : selected) value = SigmoidF(value);
+  }
+  if (spec.renormalize && spec.scoring != Scoring::kLogits) {
     float sum = 0;
     for (const float value : selected) sum += value;
     sum += static_cast<float>(spec.renormalize_epsilon);
+    sum = std::max(sum, static_cast<float>(spec.renormalize_floor));
     for (float& value : selected) value /= sum;
   }
   const auto scaling = static_cast<float>(spec.scaling);
@@ -139,6 +189,8 @@ void CheckShape(const RouterSpec& spec, const Matrix& logits) {
   CR_CHECK(spec.top_k >= 1 && spec.top_k <= spec.experts, "top {} of {}", spec.top_k, spec.experts);
   CR_CHECK(spec.num_groups >= 1 && spec.experts % spec.num_groups == 0, "{} experts in {} groups",
            spec.experts, spec.num_groups);
+  CR_CHECK(spec.scoring != Scoring::kSparseMixer || spec.top_k == 2, "sparse mixer of top {}",
+           spec.top_k);
 }
 
 }  // namespace
@@ -173,7 +225,8 @@ Routing Route(const RouterSpec& spec, const Matrix& logits, const Arithmetic& ar
     const auto first = static_cast<std::size_t>(t) * top_k;
     const std::span<std::int32_t> ids(routing.ids.data() + first, top_k);
     std::copy_n(order.begin(), top_k, ids.begin());
-    WeightsOfToken(spec, scores, ids, {routing.weights.data() + first, top_k});
+    WeightsOfToken(spec, scores, ids, arithmetic.profile->tie_rule,
+                   {routing.weights.data() + first, top_k});
     routing.margin[static_cast<std::size_t>(t)] =
         top_k == experts ? std::numeric_limits<float>::infinity()
                          : ranking[static_cast<std::size_t>(order[top_k - 1])] -
@@ -195,7 +248,8 @@ std::vector<float> WeightsOfSelection(const RouterSpec& spec, const Matrix& logi
     std::vector<float> scores(static_cast<std::size_t>(spec.experts));
     ScoresOfToken(spec, logits.row(t), scores);
     const auto first = static_cast<std::size_t>(t) * top_k;
-    WeightsOfToken(spec, scores, ids.subspan(first, top_k), {weights.data() + first, top_k});
+    WeightsOfToken(spec, scores, ids.subspan(first, top_k), arithmetic.profile->tie_rule,
+                   {weights.data() + first, top_k});
   });
   Round(arithmetic, RoundingPoint::kRouterWeights, weights);
   return weights;
@@ -223,7 +277,10 @@ Json ToJson(const RouterSpec& spec) {
   }
   json["renormalize"] = spec.renormalize;
   json["renormalize_epsilon"] = spec.renormalize_epsilon;
+  json["renormalize_floor"] = spec.renormalize_floor;
+  json["jitter"] = spec.jitter;
   json["scaling"] = spec.scaling;
+  json["weights_on_input"] = spec.weights_on_input;
   json["num_groups"] = spec.num_groups;
   json["top_groups"] = spec.top_groups;
   // As doubles: every float is one exactly, so nothing is lost on the way through text.
@@ -260,16 +317,24 @@ RouterSpec RouterSpecFromJson(const Json& json, std::string_view what) {
   const auto* found = std::find_if(std::begin(kScoringNames), std::end(kScoringNames),
                                    [&](const auto& entry) { return entry.second == scoring; });
   if (found == std::end(kScoringNames)) {
-    Fail("{}: key 'scoring' is '{}', expected softmax, sigmoid or logits", what, scoring);
+    std::vector<std::string_view> names;
+    for (const auto& [known, name] : kScoringNames) names.push_back(name);
+    Fail("{}: key 'scoring' is '{}', expected one of {}", what, scoring, fmt::join(names, ", "));
   }
   spec.scoring = found->first;
   spec.renormalize = GetBool(json, "renormalize", what, true);
   spec.renormalize_epsilon = GetDouble(json, "renormalize_epsilon", what, 0);
+  spec.renormalize_floor = GetDouble(json, "renormalize_floor", what, 0);
+  spec.jitter = GetDouble(json, "jitter", what, 0);
   spec.scaling = GetDouble(json, "scaling", what, 1);
+  spec.weights_on_input = GetBool(json, "weights_on_input", what, false);
   spec.num_groups = GetInt(json, "num_groups", what, 1);
   spec.top_groups = GetInt(json, "top_groups", what, 1);
   if (spec.top_k < 1 || spec.top_k > spec.experts) {
     Fail("{}: top {} of {} experts is no selection", what, spec.top_k, spec.experts);
+  }
+  if (spec.scoring == Scoring::kSparseMixer && spec.top_k != 2) {
+    Fail("{}: scoring '{}' selects two experts, not {}", what, scoring, spec.top_k);
   }
   if (spec.num_groups < 1 || spec.experts % spec.num_groups != 0 || spec.top_groups < 1 ||
       spec.top_groups > spec.num_groups) {

@@ -15,7 +15,9 @@ namespace cacheready {
 enum class Scoring : std::uint8_t {
   kSoftmax,
   kSigmoid,
-  kLogits /* rank logits, softmax over the selected */
+  kLogits,         // rank logits, softmax over the selected
+  kLogitsSigmoid,  // rank logits, sigmoid of each of the selected
+  kSparseMixer,    // rank logits, weights as SparseMixer's (router.cc), top 2
 };
 
 struct RouterSpec {
@@ -23,8 +25,13 @@ struct RouterSpec {
   std::int64_t top_k = 0;
   Scoring scoring = Scoring::kSoftmax;
   bool renormalize = true;         // weights / sum of selected weights
-  double renormalize_epsilon = 0;  // added to that sum
+  double renormalize_epsilon = 0;  // added to that sum ...
+  double renormalize_floor = 0;    // ... which counts at least this
+  double jitter = 0;               // of kSparseMixer: how far below the largest a logit counts
   double scaling = 1;              // routed_scaling_factor
+  // The weight multiplies the expert's input instead of its output: then the layer's output is not
+  // linear in the weights.
+  bool weights_on_input = false;
   std::vector<float> selection_bias =
       {};  // e_score_correction_bias: for the choice only; [experts] or empty
   std::vector<float> logit_bias = {};  // added to the logits; [experts] or empty
@@ -38,7 +45,7 @@ struct Routing {
   std::int64_t top_k = 0;
   std::vector<std::int32_t>
       ids;                     // [tokens * top_k], by falling ranking score, ties by the tie rule
-  std::vector<float> weights;  // [tokens * top_k], as they multiply the expert outputs
+  std::vector<float> weights;  // [tokens * top_k], as they multiply the experts' outputs (inputs)
   std::vector<float> margin;   // [tokens]: ranking score of the k-th minus that of the (k+1)-th
 
   std::int64_t tokens() const { return static_cast<std::int64_t>(margin.size()); }

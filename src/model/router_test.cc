@@ -58,6 +58,19 @@ TEST(Router, RankedLogitsAreSoftmaxedOverTheSelectedOnly) {
   EXPECT_FLOAT_EQ(routing.margin[0], std::log(3.0f) - std::log(2.0f));
 }
 
+// The sigmoids of 20 and 30 are both 1 in fp32: only the logits tell them apart.
+TEST(Router, RankedLogitsKeepTheirOrderWhereTheirSigmoidsAreEqual) {
+  const RouterSpec spec{
+      .experts = 3, .top_k = 1, .scoring = Scoring::kLogitsSigmoid, .renormalize = false};
+  const Routing routing = Route(spec, Row({20.0f, 30.0f, 0.0f}), Fp32Arithmetic());
+  EXPECT_THAT(routing.ids, ElementsAre(1));
+  EXPECT_THAT(routing.weights, ElementsAre(1.0f));
+  EXPECT_EQ(routing.margin[0], 10.0f);
+  EXPECT_THAT(WeightsOfSelection(spec, Row({20.0f, 30.0f, 0.0f}), std::vector<std::int32_t>{2},
+                                 Fp32Arithmetic()),
+              ElementsAre(0.5f));
+}
+
 TEST(Router, SelectionBiasMovesTheChoiceAndNotTheWeights) {
   const RouterSpec spec{.experts = 3,
                         .top_k = 1,
@@ -74,6 +87,51 @@ TEST(Router, TheEpsilonIsAddedToTheSumOfTheSelected) {
       .experts = 2, .top_k = 1, .scoring = Scoring::kSigmoid, .renormalize_epsilon = 0.5};
   const Routing routing = Route(spec, Row({0.0f, -1.0f}), Fp32Arithmetic());
   EXPECT_THAT(routing.weights, ElementsAre(0.5f));
+}
+
+TEST(Router, TheFloorBoundsTheSumOfTheSelectedFromBelow) {
+  RouterSpec spec{.experts = 2, .top_k = 1, .scoring = Scoring::kSigmoid};
+  spec.renormalize_floor = 0.75;
+  EXPECT_THAT(Route(spec, Row({0.0f, -1.0f}), Fp32Arithmetic()).weights, ElementsAre(0.5f / 0.75f));
+  spec.renormalize_floor = 0.25;
+  EXPECT_THAT(Route(spec, Row({0.0f, -1.0f}), Fp32Arithmetic()).weights, ElementsAre(1.0f));
+}
+
+// Expected values: sparsemixer() of transformers 5.17 (models/phimoe/modeling_phimoe.py).
+TEST(Router, SparseMixerWeighsAgainstAllExpertsWithinTheJitter) {
+  const RouterSpec spec{.experts = 4, .top_k = 2, .scoring = Scoring::kSparseMixer, .jitter = 0.2};
+  const struct {
+    Matrix logits;
+    std::vector<std::int32_t> ids;
+    std::vector<float> weights;
+  } cases[] = {
+      {Row({1.0f, 0.7f, -2.0f, 0.5f}), {0, 1}, {0.574442506f, 0.549833953f}},
+      {Row({2.0f, 2.0f, 1.5f, 1.0f}), {0, 1}, {0.383651733f, 0.622459352f}},
+      {Row({-1.0f, -1.5f, -1.75f, -5.0f}), {0, 1}, {0.622459352f, 0.562176526f}},
+      {Row({0.5f, -0.125f, 0.375f, 0.25f}), {0, 2}, {0.531209409f, 0.531209409f}},
+      {Row({0.0f, 0.0f, -1.0f, -0.5f}), {0, 1}, {0.5f, 1.0f}},
+  };
+  for (const auto& [logits, ids, weights] : cases) {
+    const Routing routing = Route(spec, logits, Fp32Arithmetic());
+    EXPECT_EQ(routing.ids, ids);
+    EXPECT_THAT(routing.weights,
+                ElementsAre(FloatNear(weights[0], 2e-7f), FloatNear(weights[1], 2e-7f)));
+    const std::vector<std::int32_t> reversed = {ids[1], ids[0]};
+    EXPECT_THAT(WeightsOfSelection(spec, logits, reversed, Fp32Arithmetic()),
+                ElementsAre(routing.weights[1], routing.weights[0]));
+  }
+}
+
+TEST(Router, OfTiedLogitsTheFirstByTheTieRuleGetsHalf) {
+  const RouterSpec spec{.experts = 4, .top_k = 2, .scoring = Scoring::kSparseMixer, .jitter = 0.01};
+  const Matrix logits = Row({1.0f, 3.0f, 1.0f, 3.0f});
+  EXPECT_THAT(Route(spec, logits, Fp32Arithmetic()).ids, ElementsAre(1, 3));
+  EXPECT_THAT(Route(spec, logits, Fp32Arithmetic()).weights, ElementsAre(0.5f, 1.0f));
+  Profile highest = *Fp32Arithmetic().profile;
+  highest.tie_rule = TieRule::kHighest;
+  const Arithmetic arithmetic{.profile = &highest, .dither_seed = {}};
+  EXPECT_THAT(Route(spec, logits, arithmetic).ids, ElementsAre(3, 1));
+  EXPECT_THAT(Route(spec, logits, arithmetic).weights, ElementsAre(0.5f, 1.0f));
 }
 
 TEST(Router, SigmoidGroupsAreRankedByTheSumOfTheirTwoBest) {
@@ -129,7 +187,8 @@ TEST(Router, SelectionEqualsAFullSortOnRandomLogits) {
 }
 
 TEST(Router, WeightsOfASelectionDoNotDependOnItsOrder) {
-  for (const Scoring scoring : {Scoring::kSoftmax, Scoring::kSigmoid, Scoring::kLogits}) {
+  for (const Scoring scoring :
+       {Scoring::kSoftmax, Scoring::kSigmoid, Scoring::kLogits, Scoring::kLogitsSigmoid}) {
     const RouterSpec spec{.experts = 16, .top_k = 6, .scoring = scoring};
     const Matrix logits = RandomLogits(50, 16);
     const Routing routing = Route(spec, logits, Fp32Arithmetic());
@@ -152,7 +211,10 @@ TEST(Router, SpecSurvivesJsonBitForBit) {
                         .scoring = Scoring::kSigmoid,
                         .renormalize = false,
                         .renormalize_epsilon = 1e-20,
+                        .renormalize_floor = 1e-12,
+                        .jitter = 0.01,
                         .scaling = 2.827,
+                        .weights_on_input = true,
                         .selection_bias = {0.1f, -1e-30f, 3.0f, 1.0f / 3},
                         .logit_bias = {0.3f, 0.0f, -0.0f, 7.0f},
                         .num_groups = 2,
@@ -163,7 +225,10 @@ TEST(Router, SpecSurvivesJsonBitForBit) {
   EXPECT_EQ(read.scoring, spec.scoring);
   EXPECT_EQ(read.renormalize, spec.renormalize);
   EXPECT_EQ(read.renormalize_epsilon, spec.renormalize_epsilon);
+  EXPECT_EQ(read.renormalize_floor, spec.renormalize_floor);
+  EXPECT_EQ(read.jitter, spec.jitter);
   EXPECT_EQ(read.scaling, spec.scaling);
+  EXPECT_EQ(read.weights_on_input, spec.weights_on_input);
   EXPECT_EQ(read.selection_bias, spec.selection_bias);
   EXPECT_EQ(read.logit_bias, spec.logit_bias);
   EXPECT_EQ(read.num_groups, spec.num_groups);
@@ -173,6 +238,9 @@ TEST(Router, SpecSurvivesJsonBitForBit) {
 TEST(Router, MalformedSpecsAreRefusedByName) {
   Json json = ToJson(RouterSpec{.experts = 4, .top_k = 2});
   json["scoring"] = "argmax";
+  EXPECT_THROW(RouterSpecFromJson(json, "spec"), Error);
+  json["scoring"] = "sparse-mixer";
+  json["top_k"] = 3;
   EXPECT_THROW(RouterSpecFromJson(json, "spec"), Error);
   json["scoring"] = "softmax";
   json["top_k"] = 5;

@@ -11,8 +11,8 @@
 // Only tokens near the edited rows can change. For routers whose weights depend on the selected
 // logits alone, a token stays as it is if it selected no member and the new row does not rank among
 // the selected; the margin below covers the rounding of the scores. Other routers (unnormalized
-// softmax, group limits) replay every token. What is replayed goes through the model's own Route().
-// SPDX-License-Identifier: Apache-2.0
+// softmax, group limits, SparseMixer) replay every token. What is replayed goes through the model's
+// own Route(). SPDX-License-Identifier: Apache-2.0
 #include "planning/replay.h"
 
 #include <algorithm>
@@ -34,11 +34,15 @@ bool OnlySelectedMatter(const RouterSpec& spec) {
   if (spec.top_groups < spec.num_groups) return false;
   switch (spec.scoring) {
     case Scoring::kSoftmax:
-      return spec.renormalize && spec.renormalize_epsilon == 0 && spec.selection_bias.empty();
+      return spec.renormalize && spec.renormalize_epsilon == 0 && spec.renormalize_floor == 0 &&
+             spec.selection_bias.empty();
     case Scoring::kSigmoid:
       return true;
     case Scoring::kLogits:
+    case Scoring::kLogitsSigmoid:
       return spec.selection_bias.empty();
+    case Scoring::kSparseMixer:
+      return false;  // an expert near the largest counts, selected or not
   }
   return false;
 }
@@ -125,6 +129,12 @@ Replay::Replay(const LayerRecord& record, RouterSpec spec, const StandIns* stand
       known_(At(stored_.tokens()), Knowledge::kExact),
       level_(At(stored_.tokens()), 0.0) {
   CR_CHECK(record.ranked_per_token > 0, "layer {} has no candidates to replay", record.layer);
+  if (spec_.weights_on_input) {
+    Fail(
+        "layer record {}: the router's weights multiply the experts' inputs (weights_on_input), so "
+        "what other weights would do does not follow from the stored outputs",
+        record.layer);
+  }
   MeasureNorms();
   for (std::int64_t t = 0; t < tokens(); ++t) {
     level_[At(t)] = EntryLevel(t);

@@ -126,6 +126,24 @@ TEST(Replay, IsExactForGroupLimitedRouting) {
   ExpectReplayIsExact(options);
 }
 
+TEST(Replay, IsExactForSoftmaxWithCorrectionBiasAndAFloorOfTheSum) {
+  SyntheticOptions options;
+  options.spec.renormalize_floor = 0.5;
+  for (int e = 0; e < 16; ++e) {
+    options.spec.selection_bias.push_back(0.01f * static_cast<float>(e % 5));
+  }
+  ExpectReplayIsExact(options);
+}
+
+// An expert that is not selected, but near the largest logit, takes weight from the selected.
+TEST(Replay, IsExactForSparseMixer) {
+  SyntheticOptions options;
+  options.spec.top_k = 2;
+  options.spec.scoring = Scoring::kSparseMixer;
+  options.spec.jitter = 0.3;
+  ExpectReplayIsExact(options);
+}
+
 TEST(Replay, ChargesTheTriangleBoundBeyondTheStoredRanks) {
   // Unrelated rows: tying pulls experts in from any rank.
   const SyntheticLayer layer({});
@@ -229,6 +247,13 @@ TEST(Replay, RowsThatAreAlreadyEqualChangeNothing) {
   const Replay replay(layer.record(), layer.spec());
   const ReplayedTokens replayed = replay.Evaluate(Tied(layer, kMembers).edit);
   EXPECT_EQ(replayed.mean_square_rise, 0);
+}
+
+TEST(Replay, RefusesWeightsThatScaleTheExpertsInputs) {
+  const SyntheticLayer layer{SyntheticOptions{}};
+  RouterSpec spec = layer.spec();
+  spec.weights_on_input = true;
+  EXPECT_THROW(Replay(layer.record(), spec), Error);
 }
 
 TEST(Replay, RefusesARecordWhoseRanksMissTheSelection) {

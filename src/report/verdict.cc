@@ -176,7 +176,12 @@ std::string CostLine(const ReportFindings& f) {
     line += fmt::format(", against {} that {} costs by itself", Figure(noise), UnderProfile(f));
   }
   if (f.check->accepted) line += *f.check->accepted ? ": accepted" : ": refused";
-  return line + ".";
+  line += '.';
+  if (const auto flips = f.check->chosen->flips; flips && !f.groups.empty()) {
+    line += fmt::format(" In {} of token-layers other experts are selected than before.",
+                        Share(*flips));
+  }
+  return line;
 }
 
 // Every layer has the same tokens, so the mean over layers is the share of token-layers.

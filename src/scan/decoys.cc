@@ -48,20 +48,23 @@ NoisyMatrix MakeNoisy(const EncodedMatrix& stored, std::uint64_t seed) {
 
 struct NoisyExpert {
   NoisyMatrix gate, up, down;
-  Activation activation;
+  const FeedForward& original;  // of its activation and biases
 
   NoisyExpert(const FeedForward& expert, std::uint64_t seed)
       : gate(MakeNoisy(*expert.gate, HashWords({seed, 0}))),
         up(MakeNoisy(*expert.up, HashWords({seed, 1}))),
         down(MakeNoisy(*expert.down, HashWords({seed, 2}))),
-        activation(expert.activation) {}
+        original(expert) {}
 
   Matrix Run(double scale, const Matrix& x) const {
     FeedForward decoy;
     decoy.gate = gate.AtScale(scale);
     decoy.up = up.AtScale(scale);
     decoy.down = down.AtScale(scale);
-    decoy.activation = activation;
+    decoy.activation = original.activation;
+    decoy.gate_bias = original.gate_bias;
+    decoy.up_bias = original.up_bias;
+    decoy.down_bias = original.down_bias;
     return RunFeedForward(Fp32Arithmetic(), Role::kExpert, decoy, x);
   }
 };

@@ -17,6 +17,18 @@
 namespace cacheready {
 namespace {
 
+// What a scan measures on an expert's output at full weight says nothing of an expert that gets its
+// input times the weight.
+void RefuseWeightedInputs(const Model& model) {
+  const std::int64_t layer = model.info().moe_layers.front().layer;
+  if (!model.OpenLayer(layer)->moe()->router.weights_on_input) return;
+  Fail(
+      "scan: the router weights of this {} checkpoint (layer {}) multiply the experts' inputs, so "
+      "outputs at other weights do not follow from the measured ones; forward, stability and eval "
+      "work on it",
+      model.info().family, layer);
+}
+
 ScanOptions Resolve(const Model& model, ScanOptions options) {
   if (options.profile.empty()) {
     options.profile = DefaultProfile(model.info().expert_format).name;
@@ -33,6 +45,7 @@ ScanOptions Resolve(const Model& model, ScanOptions options) {
     Fail("scan: this {} checkpoint has no routed layers: there is nothing to compare",
          model.info().family);
   }
+  RefuseWeightedInputs(model);
   return options;
 }
 

@@ -45,8 +45,8 @@ void RouteTokens(const MoeBlock& moe, std::int64_t layer, const Variant& variant
   }
   const bool own_weight = replaced == nullptr || replaced->weight == nullptr;
   activations.logits =
-      Linear(variant.arithmetic, Role::kRouter, own_weight ? *moe.router_weight : *replaced->weight,
-             activations.x, spec.logit_bias);
+      Linear(variant.arithmetic, moe.router_role,
+             own_weight ? *moe.router_weight : *replaced->weight, activations.x, spec.logit_bias);
   RequireFiniteIn(activations.logits, layer, variant, "router logits");
   activations.routing = Route(spec, activations.logits, variant.arithmetic);
 
@@ -177,7 +177,7 @@ void RunHead(const Model& model, std::span<const Variant> variants, const Stream
       const Arithmetic& arithmetic = variants[v].arithmetic;
       const Model& own = ModelOf(variants[v], model);
       const Matrix x = own.FinalNorm(arithmetic, RowBlock(state.hidden[v], begin, count));
-      logits.push_back(Linear(arithmetic, Role::kHead, own.head(), x));
+      logits.push_back(own.Logits(arithmetic, x));
       RequireFinite(logits.back(), fmt::format("head, run '{}', logits of tokens from {} on",
                                                variants[v].name, begin)
                                        .c_str());

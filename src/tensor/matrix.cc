@@ -7,6 +7,16 @@
 
 namespace cacheready {
 
+Matrix CopyColumns(const Matrix& source, std::int64_t begin, std::int64_t count) {
+  CR_CHECK(begin >= 0 && count >= 0 && begin + count <= source.cols(), "columns {}+{} of {}", begin,
+           count, source.cols());
+  Matrix part(source.rows(), count);
+  for (std::int64_t r = 0; r < source.rows(); ++r) {
+    std::copy_n(source.row(r).begin() + begin, count, part.row(r).begin());
+  }
+  return part;
+}
+
 Matrix GatherRows(const Matrix& source, std::span<const std::int32_t> indices) {
   Matrix gathered(static_cast<std::int64_t>(indices.size()), source.cols());
   for (std::size_t r = 0; r < indices.size(); ++r) {

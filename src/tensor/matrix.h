@@ -38,6 +38,8 @@ class Matrix {
   std::vector<float> values_;
 };
 
+// Columns [begin, begin + count) of `source`.
+Matrix CopyColumns(const Matrix& source, std::int64_t begin, std::int64_t count);
 // Rows `indices` of `source`, in that order.
 Matrix GatherRows(const Matrix& source, std::span<const std::int32_t> indices);
 

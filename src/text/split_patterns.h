@@ -11,6 +11,7 @@ namespace cacheready {
 struct SplitPattern {
   std::string_view name;
   std::string_view regex;
+  std::string_view pcre = {};  // the same where PCRE2 lacks the syntax; else empty
 };
 
 std::span<const SplitPattern> SplitPatterns();
@@ -18,7 +19,9 @@ std::span<const SplitPattern> SplitPatterns();
 // nullptr if unknown.
 const SplitPattern* FindSplitPattern(std::string_view regex);
 
-// The one that ByteLevel uses when its use_regex is true.
-const SplitPattern& Gpt2Pattern();
+const SplitPattern& Gpt2Pattern();    // of ByteLevel when its use_regex is true
+const SplitPattern& DigitPattern();   // of Digits when its individual_digits is true
+const SplitPattern& DigitsPattern();  // and when it is false
+const SplitPattern& KimiPattern();    // of Kimi's tiktoken.model
 
 }  // namespace cacheready

@@ -33,13 +33,6 @@ TEST(Qwen35MoeGolden, UpcycledFp8AgreesWithTransformers) {
                    .golden = kSource / "goldens/upcycled-fp8/golden.safetensors"});
 }
 
-// Text-only layout, flat config, and a partial_rotary_factor inside rope_parameters that differs
-// from the one outside: the inner one is what transformers computes with.
-TEST(Qwen35MoeGolden, TextOnlyCheckpointAgreesWithTransformers) {
-  const std::filesystem::path folder = kSource / "goldens/families/qwen3_5_moe_text";
-  ExpectAgreement({.checkpoint = folder, .golden = folder / "golden.safetensors"});
-}
-
 TEST(Qwen35MoeGolden, FusedTwinOfReferenceFp8AgreesWithTransformers) {
   const std::filesystem::path twin = std::filesystem::temp_directory_path() /
                                      ("cacheready-golden-fused-twin-" + std::to_string(getpid()));

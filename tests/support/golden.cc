@@ -36,11 +36,12 @@ std::map<std::int64_t, std::string> RouterNames(const SafetensorsContents& golde
 
 class Comparison {
  public:
-  void Compare(const std::string& name, const Matrix& golden, const Matrix& ours) {
+  // Returns the relative L2 of the whole tensor.
+  double Compare(const std::string& name, const Matrix& golden, const Matrix& ours) {
     if (golden.rows() != ours.rows() || golden.cols() != ours.cols()) {
       Disagree("{}: shape [{}, {}], golden [{}, {}]", name, ours.rows(), ours.cols(), golden.rows(),
                golden.cols());
-      return;
+      return std::numeric_limits<double>::infinity();
     }
     double squared = 0, squared_golden = 0, worst_token = 0;
     std::int64_t where = 0;
@@ -62,6 +63,7 @@ class Comparison {
     }
     report.worst_tensor = std::max(report.worst_tensor, tensor);
     report.worst_token = std::max(report.worst_token, worst_token);
+    return tensor;
   }
 
   template <typename... Args>
@@ -70,6 +72,7 @@ class Comparison {
   }
 
   GoldenReport report;
+  std::map<std::int64_t, std::int64_t> equal_selections;  // by layer, before any is forced
 
  private:
   static double Squared(std::span<const float> a, std::span<const float> b) {
@@ -139,12 +142,14 @@ Selections CompareSelections(std::int64_t layer, const RoutedLayer& router,
     return Selections::kDiffer;
   }
   Selections result = Selections::kEqual;
+  std::int64_t equal = 0;
   const auto top_k = static_cast<std::size_t>(routing.top_k);
   for (std::int64_t t = 0; t < routing.tokens(); ++t) {
     const auto ours = routing.ids_of(t);
     const auto theirs = golden.subspan(static_cast<std::size_t>(t) * top_k, top_k);
     if (std::set<std::int32_t>(ours.begin(), ours.end()) ==
         std::set<std::int32_t>(theirs.begin(), theirs.end())) {
+      ++equal;
       continue;
     }
     if (!IsNearTie(router.spec, router.logits, t)) {
@@ -153,18 +158,25 @@ Selections CompareSelections(std::int64_t layer, const RoutedLayer& router,
     }
     result = Selections::kNearTies;
   }
+  comparison.equal_selections[layer] = equal;
   return result;
+}
+
+// Ids as the golden has them, or what its logits select.
+std::vector<std::int32_t> GoldenIds(const GoldenCase& names, const SafetensorsContents& golden,
+                                    const std::string& prefix, const RouterSpec& spec) {
+  if (!names.ids.empty()) return golden.Ids(prefix + names.ids);
+  return Route(spec, golden.Floats(prefix + names.logits), Fp32Arithmetic()).ids;
 }
 
 // The first layer whose near ties fall otherwise gets the golden's ids; false if there is none.
 bool ForceNextLayer(const GoldenCase& names, const SafetensorsContents& golden,
                     const ForwardOutputs& ours, ForcedIds& forced, Comparison& comparison) {
-  if (names.ids.empty()) return false;
   for (const auto& [layer, prefix] : RouterNames(golden)) {
     if (forced.contains(layer)) continue;
     const auto router = ours.routers.find(layer);
     if (router == ours.routers.end()) continue;
-    const std::vector<std::int32_t> ids = golden.Ids(prefix + names.ids);
+    const std::vector<std::int32_t> ids = GoldenIds(names, golden, prefix, router->second.spec);
     const Selections selections = CompareSelections(layer, router->second, ids, comparison);
     if (selections == Selections::kDiffer) return false;
     if (selections == Selections::kEqual) continue;
@@ -191,12 +203,18 @@ void CompareRouters(const GoldenCase& names, const SafetensorsContents& golden,
     if (!names.logits.empty()) {
       comparison.Compare(prefix + names.logits, golden.Floats(prefix + names.logits), logits);
     }
+    const Matrix scattered =
+        ScatterWeights(routing.ids, routing.weights, routing.tokens(), spec.experts);
+    if (!names.scattered_weights.empty()) {
+      const std::string name = prefix + names.scattered_weights;
+      comparison.Compare(name, golden.Floats(name), scattered);
+    }
     if (names.weights.empty() || names.ids.empty()) continue;
     const std::vector<float> weights = ReadFloats(golden.Get(prefix + names.weights));
     comparison.Compare(
         prefix + names.weights,
         ScatterWeights(golden.Ids(prefix + names.ids), weights, routing.tokens(), spec.experts),
-        ScatterWeights(routing.ids, routing.weights, routing.tokens(), spec.experts));
+        scattered);
   }
 }
 
@@ -218,11 +236,25 @@ GoldenReport CompareWithGolden(const GoldenCase& names) {
   }
   for (std::size_t n = 0; n < ours.hidden_states.size(); ++n) {
     const std::string name = fmt::format("hidden_states.{}", n);
-    comparison.Compare(name, golden.Floats(name), ours.hidden_states[n]);
+    const double error = comparison.Compare(name, golden.Floats(name), ours.hidden_states[n]);
+    comparison.report.worst_hidden = std::max(comparison.report.worst_hidden, error);
   }
   CompareRouters(names, golden, ours, comparison);
-  comparison.Compare("logits", golden.Floats("logits"), ours.logits);
+  comparison.report.worst_logits =
+      comparison.Compare("logits", golden.Floats("logits"), ours.logits);
+  for (const auto& [layer, equal] : comparison.equal_selections) {
+    comparison.report.selections += batch.tokens();
+    comparison.report.equal_selections += equal;
+  }
   return std::move(comparison.report);
+}
+
+std::string Summary(const GoldenReport& report) {
+  return fmt::format(
+      "relative L2 of hidden states {:.1e}, of logits {:.1e}, worst token {:.1e}; {} of {} "
+      "selections equal, {} layers forced",
+      report.worst_hidden, report.worst_logits, report.worst_token, report.equal_selections,
+      report.selections, report.forced.size());
 }
 
 std::string Text(const GoldenReport& report) {

@@ -7,6 +7,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -20,7 +21,8 @@ struct GoldenCase {
   // not stored.
   std::string logits = "output0";
   std::string weights = "output1";
-  std::string ids = "output2";
+  std::string ids = "output2";         // not stored: the best of the logits count
+  std::string scattered_weights = {};  // [tokens, experts], 0 where not selected
 };
 
 struct GoldenReport {
@@ -29,10 +31,15 @@ struct GoldenReport {
   std::vector<std::string> compared;       // tensors, with their largest errors
   double worst_tensor = 0;                 // relative L2
   double worst_token = 0;
+  double worst_hidden = 0, worst_logits = 0;  // relative L2 of the hidden states, of the logits
+  std::int64_t selections = 0;                // (token, routed layer) compared ...
+  std::int64_t equal_selections = 0;          // ... and the same experts selected
 };
 GoldenReport CompareWithGolden(const GoldenCase& golden);
 
 // All of it as text, one line an entry.
 std::string Text(const GoldenReport& report);
+// The worst of it, in one line.
+std::string Summary(const GoldenReport& report);
 
 }  // namespace cacheready

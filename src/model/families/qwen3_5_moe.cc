@@ -53,7 +53,7 @@ AttentionSpec ReadAttention(const ConfigReader& config, std::int64_t hidden, dou
           .kv_heads = ReadKvHeads(config, heads),
           .head_dim = head_dim,
           .output_gate = true,
-          .head_norms = true,
+          .qk_norm = QkNorm::kHead,
           .norm_eps = norm_eps,
           .norm_offset = kZeroCentred,
           .rotary = ReadRotary(config, head_dim, {.theta = 1e7, .partial = 0.25})};
