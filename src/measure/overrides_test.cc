@@ -147,6 +147,7 @@ class BiasedModel : public Model {
     return std::make_unique<BiasedLayer>();
   }
   Matrix FinalNorm(const Arithmetic&, const Matrix&) const override { return {}; }
+  Matrix Logits(const Arithmetic&, const Matrix&) const override { return {}; }
   const EncodedMatrix& head() const override { return *head_; }
 
  private:
