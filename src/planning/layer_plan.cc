@@ -88,7 +88,11 @@ PlannedGroup Planned(const LayerFindings& findings, const ScoredGroup& group) {
   return planned;
 }
 
-void CheckRecord(const TextLayout& text, const LayerRecord& record, const RouterSpec& spec) {
+}  // namespace
+
+RouterSpec CheckRecord(const TextLayout& text, const LayerRecord& record) {
+  RouterSpec spec = RouterSpecFromJson(record.router.spec,
+                                       fmt::format("layer record {}: router spec", record.layer));
   const auto experts = static_cast<std::size_t>(spec.experts);
   if (record.logits.cols() != spec.experts || record.samples.size() != experts) {
     Fail("layer record {}: {} logits and {} samples for {} experts", record.layer,
@@ -100,15 +104,12 @@ void CheckRecord(const TextLayout& text, const LayerRecord& record, const Router
         "different scans",
         record.layer, record.logits.rows(), text.tokens());
   }
+  return spec;
 }
-
-}  // namespace
 
 LayerPlan PlanLayer(const TextLayout& text, const LayerRecord& record,
                     const LayerPlanOptions& options) {
-  const RouterSpec spec = RouterSpecFromJson(
-      record.router.spec, fmt::format("layer record {}: router spec", record.layer));
-  CheckRecord(text, record, spec);
+  const RouterSpec spec = CheckRecord(text, record);
   const Routing routing = Route(spec, record.logits, Fp32Arithmetic());
   const Routing profile_routing = Route(spec, record.profile_logits, Fp32Arithmetic());
   const Routing probe_routing = Route(spec, record.probe_logits, Fp32Arithmetic());

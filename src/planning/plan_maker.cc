@@ -162,6 +162,7 @@ Plan MakePlan(const ScanHeader& header, const LayerReader& read_layer, const Pla
   CorrelationControl correlation(options.seed, options.null_layers);
   for (const std::int64_t layer : header.moe_layers) {
     const LayerRecord record = read_layer(layer);
+    CheckRecord(text, record);
     if (options.controls || !by_outputs) correlation.Add(record);
     if (!by_outputs) continue;
     LayerPlan layer_plan = PlanLayer(text, record, layer_options);
