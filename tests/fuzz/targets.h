@@ -15,5 +15,7 @@ void FuzzShardIndex(std::span<const std::uint8_t> input);         // model.safet
 // checking every tensor against it.
 void FuzzConfig(std::span<const std::uint8_t> input);
 void FuzzTokenizer(std::span<const std::uint8_t> input);  // tokenizer.json, zero byte, text
+// tiktoken.model, zero byte, tokenizer_config.json, zero byte, text.
+void FuzzTiktoken(std::span<const std::uint8_t> input);
 
 }  // namespace cacheready
