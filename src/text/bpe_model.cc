@@ -13,7 +13,7 @@
 namespace cacheready {
 namespace {
 
-constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
+constexpr std::uint32_t kNone = std::numeric_limits<std::uint32_t>::max();
 
 std::uint64_t PairKey(std::int32_t left, std::int32_t right) {
   return (std::uint64_t{static_cast<std::uint32_t>(left)} << 32) |
@@ -39,12 +39,12 @@ void CheckFeatures(const Json& json, std::string_view what) {
 
 }  // namespace
 
-// One token of a piece while it is being merged: a doubly linked list inside a vector.
+// One token of a piece while it is being merged: a doubly linked list inside a vector. Small,
+// because a piece may be a whole text.
 struct BpeModel::Symbol {
-  std::int32_t id = 0;
-  std::size_t previous = kNone;
-  std::size_t next = kNone;
-  bool merged_away = false;
+  std::int32_t id = 0;  // -1 once it is part of another
+  std::uint32_t previous = kNone;
+  std::uint32_t next = kNone;
 };
 
 BpeModel BpeModel::Parse(const Json& json, BpeUnit unit, std::string_view what) {
@@ -194,7 +194,7 @@ void BpeModel::Encode(std::string_view piece, std::vector<std::int32_t>& ids) co
   std::vector<Symbol> symbols = Symbols(piece);
   MergeAll(symbols);
   for (const Symbol& symbol : symbols) {
-    if (!symbol.merged_away) ids.push_back(symbol.id);
+    if (symbol.id >= 0) ids.push_back(symbol.id);
   }
 }
 
@@ -230,7 +230,8 @@ std::vector<BpeModel::Symbol> BpeModel::Symbols(std::string_view piece) const {
     if (id < 0 && unknown_id_ < 0) FailUnknown(unit);
   }
   if (unknown_waits) symbols.push_back({.id = unknown_id_});
-  for (std::size_t i = 0; i < symbols.size(); ++i) {
+  if (symbols.size() >= kNone) Fail("{}: a piece of {} symbols is too long", what_, symbols.size());
+  for (std::uint32_t i = 0; i < symbols.size(); ++i) {
     symbols[i].previous = i > 0 ? i - 1 : kNone;
     symbols[i].next = i + 1 < symbols.size() ? i + 1 : kNone;
   }
@@ -258,34 +259,40 @@ void BpeModel::MergeAll(std::vector<Symbol>& symbols) const {
   struct Candidate {
     std::uint32_t rank;
     std::int32_t merged;
-    std::size_t place;
+    std::uint32_t place;
     bool operator>(const Candidate& other) const {
       return rank != other.rank ? rank > other.rank : place > other.place;
     }
   };
-  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue;
-  const auto add = [&](std::size_t place) {
-    const std::size_t next = symbols[place].next;
+  std::vector<Candidate> first;
+  const auto add = [&](std::uint32_t place, auto&& put) {
+    const std::uint32_t next = symbols[place].next;
     if (next == kNone) return;
     if (const Merge* merge = FindMerge(symbols[place].id, symbols[next].id)) {
-      queue.push({merge->rank, merge->merged, place});
+      put(Candidate{merge->rank, merge->merged, place});
     }
   };
-  for (std::size_t place = 0; place < symbols.size(); ++place) add(place);
+  first.reserve(symbols.size());
+  for (std::uint32_t place = 0; place < symbols.size(); ++place) {
+    add(place, [&](const Candidate& candidate) { first.push_back(candidate); });
+  }
+  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue({},
+                                                                               std::move(first));
+  const auto push = [&](const Candidate& candidate) { queue.push(candidate); };
   while (!queue.empty()) {
     const Candidate top = queue.top();
     queue.pop();
     Symbol& left = symbols[top.place];
-    if (left.merged_away || left.next == kNone) continue;
+    if (left.id < 0 || left.next == kNone) continue;
     Symbol& right = symbols[left.next];
     const Merge* merge = FindMerge(left.id, right.id);
     if (merge == nullptr || merge->merged != top.merged) continue;
     left.id = top.merged;
     left.next = right.next;
-    right.merged_away = true;
+    right.id = -1;
     if (right.next != kNone) symbols[right.next].previous = top.place;
-    if (left.previous != kNone) add(left.previous);
-    add(top.place);
+    if (left.previous != kNone) add(left.previous, push);
+    add(top.place, push);
   }
 }
 

@@ -40,7 +40,8 @@ void Metaspace::Split(std::string_view text, bool begins, std::deque<std::string
   std::string& visible = storage.emplace_back();
   const bool prepend = prepend_ == Prepend::kAlways || (prepend_ == Prepend::kFirst && begins);
   if (prepend && text.front() != ' ' && !text.starts_with(replacement_)) visible = replacement_;
-  visible.reserve(visible.size() + text.size() + 2 * std::count(text.begin(), text.end(), ' '));
+  const auto spaces = static_cast<std::size_t>(std::count(text.begin(), text.end(), ' '));
+  visible.reserve(visible.size() + text.size() + replacement_.size() * spaces);
   for (const char c : text) {
     if (c == ' ') {
       visible += replacement_;

@@ -8,6 +8,8 @@
 namespace cacheready {
 namespace {
 
+constexpr std::size_t kMostSteps = 64;  // each goes through the text; published files have 4
+
 void CheckSize(std::size_t size, std::size_t limit) {
   if (size <= limit) return;
   Fail("the normalizer makes {} bytes of a text, more than 64 times its length", size);
@@ -51,6 +53,7 @@ Normalizer Normalizer::Parse(const Json* json, std::string_view what) {
 void Normalizer::Add(const Json& json, std::string_view what) {
   const std::string place = fmt::format("{}: normalizer", what);
   const std::string type = GetString(json, "type", place);
+  if (steps_.size() == kMostSteps) Fail("{}: more than {} steps", place, kMostSteps);
   if (type == "Sequence") {
     for (const Json& part : RequireArray(json, "normalizers", place)) Add(part, what);
   } else if (type == "NFC") {

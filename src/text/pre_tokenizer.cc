@@ -8,6 +8,8 @@
 namespace cacheready {
 namespace {
 
+constexpr std::size_t kMostSplits = 16;  // each is compiled; published files have up to 6
+
 std::vector<std::string_view> SplitAll(const SplitRegex& regex,
                                        const std::vector<std::string_view>& pieces) {
   std::vector<std::string_view> out;
@@ -53,7 +55,7 @@ void PreTokenizer::Add(const Json& json, std::string_view what) {
     AddSplit(json, place + " Split");
   } else if (type == "Digits") {
     const bool each = GetBool(json, "individual_digits", place, false);
-    splits_.emplace_back(each ? DigitPattern() : DigitsPattern());
+    AddPattern(each ? DigitPattern() : DigitsPattern(), place);
   } else if (type == "ByteLevel") {
     AddByteLevel(json, place);
   } else if (type == "Metaspace") {
@@ -85,7 +87,12 @@ void PreTokenizer::AddSplit(const Json& json, std::string_view place) {
     Fail("{}: pattern '{}' is not one of the supported:{}", place, regex.substr(0, 1000),
          KnownPatterns());
   }
-  splits_.emplace_back(*pattern);
+  AddPattern(*pattern, place);
+}
+
+void PreTokenizer::AddPattern(const SplitPattern& pattern, std::string_view place) {
+  if (splits_.size() == kMostSplits) Fail("{}: more than {} splits", place, kMostSplits);
+  splits_.emplace_back(pattern);
 }
 
 // Only the first piece can begin the text.

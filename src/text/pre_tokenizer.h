@@ -35,6 +35,7 @@ class PreTokenizer {
  private:
   void Add(const Json& json, std::string_view what);
   void AddSplit(const Json& json, std::string_view place);
+  void AddPattern(const SplitPattern& pattern, std::string_view place);
   void AddByteLevel(const Json& json, std::string_view place);
   std::vector<std::string_view> SplitMetaspace(const std::vector<std::string_view>& pieces,
                                                bool begins, std::deque<std::string>& storage) const;

@@ -170,6 +170,27 @@ TEST(Tokenizer, RefusesUnsupportedComponentsByName) {
   ExpectRefusal(json, "version '2.0' is not supported");
 }
 
+TEST(Tokenizer, RefusesPipelinesWithoutEnd) {
+  const auto with_splits = [](int count) {
+    Json parts = Json::array();
+    for (int i = 0; i < count; ++i) parts.push_back(Split(kQwen2));
+    parts.push_back(ByteLevel());
+    Json json = SmallTokenizer();
+    json["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", parts}};
+    return json;
+  };
+  EXPECT_EQ(Parse(with_splits(16)).Encode("ab"), Ids({256}));
+  ExpectRefusal(with_splits(17), "more than 16 splits");
+  const auto with_steps = [](std::size_t count) {
+    Json json = SmallTokenizer();
+    json["normalizer"] = {{"type", "Sequence"},
+                          {"normalizers", Json(count, Json{{"type", "NFC"}})}};
+    return json;
+  };
+  EXPECT_EQ(Parse(with_steps(64)).Encode("ab"), Ids({256}));
+  ExpectRefusal(with_steps(65), "more than 64 steps");
+}
+
 TEST(Tokenizer, RefusesSplitsOfAnotherBehavior) {
   Json json = SmallTokenizer();
   Json& split = json["pre_tokenizer"]["pretokenizers"][0];
@@ -252,6 +273,7 @@ TEST(Tokenizer, RefusesBrokenAddedTokens) {
                 "has id 300, expected 262 (the next free");
   ExpectRefusal(with(Json::array({Added(7, "ab")})), "has id 7, expected 256 (its id in the vocab");
   ExpectRefusal(with(Json::array({Added(262, "<e>"), Added(262, "<e>")})), "'<e>' appears twice");
+  ExpectRefusal(with(Json::array({Added(262, std::string(1025, 'e'))})), "has 1025 bytes");
   Json incomplete = Added(262, "<end>");
   incomplete.erase("lstrip");
   ExpectRefusal(with(Json::array({incomplete})), "key 'lstrip' is missing");

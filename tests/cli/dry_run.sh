@@ -6,6 +6,7 @@ mkdir "$WORK/run"
 cd "$WORK/run"
 make_source src
 make_text text.jsonl
+make_text unseen.jsonl 2
 make_plan src text.jsonl plan.json scan
 echo '[[1, 2, 3, 4]]' >ids.json
 run 0 apply src plan.json -o x.delta.safetensors --delta
@@ -22,7 +23,7 @@ dry() {
 dry forward src --ids ids.json -o out.safetensors
 dry scan src -c text.jsonl -o scan2
 dry plan scan -o plan2.json
-dry check src plan.json -t text.jsonl -o checked.json --tokens 256
+dry check src plan.json -t unseen.jsonl -o checked.json --tokens 256
 for link in auto reflink hardlink copy; do dry apply src plan.json -o out --link "$link"; done
 dry apply src plan.json -o tied --force
 dry apply src plan.json -o y.delta.safetensors --delta

@@ -55,17 +55,17 @@ state_of() {
 }
 
 # make_source FOLDER: a tiny Qwen3.5-MoE with three planted pairs in each of four layers, in three
-# shards. make_text FILE: 40 documents of token ids. make_plan: scans and plans it.
+# shards. make_text FILE [SEED]: 40 documents of token ids. make_plan: scans and plans it.
 make_source() {
   "$CACHEREADY" -q synth planted "$TINY" -o "$WORK/planted" --groups 3 >/dev/null
   "$CACHEREADY" -q synth shuffled "$WORK/planted" -o "$1" --shards 3 >/dev/null
   rm -r "$WORK/planted"
 }
-make_text() {
-  python3 -c 'import random
-r = random.Random(1)
+make_text() {  # FILE [SEED]
+  python3 -c 'import random, sys
+r = random.Random(int(sys.argv[1]))
 for d in range(40):
-    print({"ids": [r.randrange(320) for _ in range(64)], "domain": "ab"[d % 2]})' | tr "'" '"' >"$1"
+    print({"ids": [r.randrange(320) for _ in range(64)], "domain": "ab"[d % 2]})' "${2:-1}" | tr "'" '"' >"$1"
 }
 make_plan() {  # SRC TEXT PLAN SCAN
   "$CACHEREADY" -q scan "$1" -c "$2" -o "$4" --tokens 2304 --document-tokens 64 >/dev/null

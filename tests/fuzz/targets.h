@@ -26,5 +26,7 @@ void FuzzScanHeader(std::span<const std::uint8_t> input);   // scan.json
 void FuzzLayerRecord(std::span<const std::uint8_t> input);
 // An object with plan, check, verification, evaluation, stability, scan and run.
 void FuzzReport(std::span<const std::uint8_t> input);
+// tiktoken.model, zero byte, tokenizer_config.json, zero byte, text.
+void FuzzTiktoken(std::span<const std::uint8_t> input);
 
 }  // namespace cacheready

@@ -46,6 +46,7 @@ constexpr Target kTargets[] = {
     {"scan_header", FuzzScanHeader},
     {"scan_journal", FuzzScanJournal},
     {"shard_index", FuzzShardIndex},
+    {"tiktoken", FuzzTiktoken},
     {"tokenizer", FuzzTokenizer},
     {"write_journal", FuzzWriteJournal},
 };
