@@ -115,11 +115,11 @@ RouterOverride ReplaceRows(const MoeBlock& moe, std::span<const PlannedGroup* co
 void CheckReplacedRow(const PlannedGroup& group, const PlannedTensor& planned,
                       const TensorView& stored, std::size_t member) {
   const std::int32_t row = group.members[member];
-  if (stored.shape.empty() || row < 0 || row >= stored.shape[0]) {
+  if (row < 0 || row >= stored.NumRows()) {
     Fail("{}: names row {}, the shape is {}", PlaceOf(group, planned), row,
          ShapeText(stored.shape));
   }
-  const std::size_t row_bytes = stored.bytes.size() / static_cast<std::size_t>(stored.shape[0]);
+  const std::size_t row_bytes = stored.bytes.size() / static_cast<std::size_t>(stored.NumRows());
   const std::string found =
       Sha256Hex(stored.bytes.subspan(static_cast<std::size_t>(row) * row_bytes, row_bytes));
   if (found == planned.replaced_sha256[member]) return;

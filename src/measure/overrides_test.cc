@@ -148,7 +148,6 @@ class BiasedModel : public Model {
   }
   Matrix FinalNorm(const Arithmetic&, const Matrix&) const override { return {}; }
   Matrix Logits(const Arithmetic&, const Matrix&) const override { return {}; }
-  const EncodedMatrix& head() const override { return *head_; }
 
  private:
   class BiasedLayer : public Layer {
@@ -172,7 +171,6 @@ class BiasedModel : public Model {
 
   ModelInfo info_{
       .family = "biased", .layers = 1, .hidden = 2, .vocab = 2, .experts = 3, .top_k = 1};
-  EncodedMatrixPtr head_ = MakeDenseMatrix(Matrix(2, 2));
 };
 
 PlannedTensor Planned(std::string tensor, Dtype dtype, std::vector<std::uint8_t> row) {

@@ -110,7 +110,6 @@ class Model {
                        std::span<const std::int32_t> ids) const = 0;  // Fails on an id >= vocab
   virtual std::unique_ptr<Layer> OpenLayer(std::int64_t layer) const = 0;
   virtual Matrix FinalNorm(const Arithmetic& arithmetic, const Matrix& hidden) const = 0;
-  virtual const EncodedMatrix& head() const = 0;  // [vocab, hidden]
   // [tokens, vocab] from the output of FinalNorm.
   virtual Matrix Logits(const Arithmetic& arithmetic, const Matrix& x) const = 0;
 };

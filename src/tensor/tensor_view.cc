@@ -54,6 +54,11 @@ std::int64_t TensorView::NumElements() const {
   return count;
 }
 
+std::int64_t TensorView::NumRows() const {
+  if (shape.empty()) return 0;
+  return shape.size() == 2 && shape[0] == 1 ? shape[1] : shape[0];
+}
+
 std::string ShapeText(std::span<const std::int64_t> shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }

@@ -21,6 +21,9 @@ struct TensorView {
   std::string_view file;             // file name of its shard, for messages
 
   std::int64_t NumElements() const;
+  // The rows that a plan can name: along the first dim; of [1, n], as a bias may be stored, the n
+  // entries. 0 for a scalar.
+  std::int64_t NumRows() const;
 };
 
 std::string ShapeText(std::span<const std::int64_t> shape);  // "[32, 256]"

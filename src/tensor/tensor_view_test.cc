@@ -77,6 +77,20 @@ TEST(TensorView, CountsElements) {
   EXPECT_EQ(ShapeText({}), "[]");
 }
 
+TEST(TensorView, RowsOfABiasWithALeadingDimAreItsEntries) {
+  const auto rows = [](std::vector<std::int64_t> shape) {
+    TensorView view;
+    view.shape = std::move(shape);
+    return view.NumRows();
+  };
+  EXPECT_EQ(rows({}), 0);
+  EXPECT_EQ(rows({8}), 8);
+  EXPECT_EQ(rows({1}), 1);
+  EXPECT_EQ(rows({8, 16}), 8);
+  EXPECT_EQ(rows({1, 8}), 8);
+  EXPECT_EQ(rows({1, 8, 16}), 1);
+}
+
 TEST(TensorView, ReadsEveryFloatDtypeFromUnalignedBytes) {
   EXPECT_THAT(ReadFloats(Stored<float>(Dtype::kF32, {1.5f, -2}).view()), ElementsAre(1.5f, -2));
   EXPECT_THAT(ReadFloats(Stored<double>(Dtype::kF64, {0.1, -2}).view()), ElementsAre(0.1f, -2));

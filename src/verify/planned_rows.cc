@@ -18,7 +18,7 @@ using RowsOfOut = std::map<RowKey, std::vector<std::byte>>;
 
 // Why the source's tensor cannot have this row replaced; "" if it can.
 std::string WhyRowDoesNotFit(const RowPatch& patch, const TensorView& tensor) {
-  if (tensor.shape.empty() || patch.row < 0 || patch.row >= tensor.shape[0]) {
+  if (patch.row < 0 || patch.row >= tensor.NumRows()) {
     return fmt::format("the plan names row {}, the shape is {}", patch.row,
                        ShapeText(tensor.shape));
   }
@@ -26,7 +26,7 @@ std::string WhyRowDoesNotFit(const RowPatch& patch, const TensorView& tensor) {
     return fmt::format("the plan's row {} is {}, the tensor is {}", patch.row,
                        DtypeName(patch.dtype), DtypeName(tensor.dtype));
   }
-  const std::size_t row_bytes = tensor.bytes.size() / static_cast<std::size_t>(tensor.shape[0]);
+  const std::size_t row_bytes = tensor.bytes.size() / static_cast<std::size_t>(tensor.NumRows());
   if (patch.bytes.size() != row_bytes) {
     return fmt::format("the plan's row {} has {} bytes, the tensor's rows have {}", patch.row,
                        patch.bytes.size(), row_bytes);

@@ -97,8 +97,9 @@ inline std::string SerializeTiny(const std::vector<TinyTensor>& tensors, std::ui
   return {reinterpret_cast<const char*>(file.data()), file.size()};
 }
 
-// Gates of 8 experts and 16 columns in two layers; layer 0 has a score correction, too. The second
-// shard lies in a blob store beside the folder; an odd tensor leaves what follows it unaligned.
+// Gates of 8 experts and 16 columns in two layers, with score corrections of either shape. The
+// second shard lies in a blob store beside the folder; an odd tensor leaves what follows it
+// unaligned.
 inline std::filesystem::path MakeTinyCheckpoint(const std::filesystem::path& folder) {
   namespace fs = std::filesystem;
   const std::vector<std::vector<TinyTensor>> shards = {
@@ -107,6 +108,7 @@ inline std::filesystem::path MakeTinyCheckpoint(const std::filesystem::path& fol
        {TensorName(0, "mlp.gate.weight"), Dtype::kBF16, {8, 16}}},
       {{TensorName(0, "mlp.gate.e_score_correction_bias"), Dtype::kF32, {8}},
        {TensorName(1, "mlp.gate.weight"), Dtype::kBF16, {8, 16}},
+       {TensorName(1, "mlp.moe_statics.e_score_correction_bias"), Dtype::kF32, {1, 8}},
        {TensorName(1, "mlp.gate.quantized"), Dtype::kF8E4M3, {8, 16}}},
       {{"lm_head.weight", Dtype::kBF16, {20, 16}}, {"model.norm.weight", Dtype::kF32, {16}}},
   };
@@ -148,7 +150,7 @@ inline PlannedGroup MakeGroup(const Checkpoint& checkpoint, std::int64_t layer,
   group.rule = "row of expert " + std::to_string(members.front());
   for (const std::string& name : tensors) {
     const TensorView& view = checkpoint.GetTensor(name);
-    const std::size_t row_bytes = view.bytes.size() / static_cast<std::size_t>(view.shape[0]);
+    const std::size_t row_bytes = view.bytes.size() / static_cast<std::size_t>(view.NumRows());
     const auto row = [&](std::int32_t member) {
       return view.bytes.subspan(static_cast<std::size_t>(member) * row_bytes, row_bytes);
     };
@@ -173,7 +175,9 @@ inline Plan MakeTinyPlan(const Checkpoint& checkpoint) {
   plan.groups.push_back(MakeGroup(
       checkpoint, 0, {1, 3, 6},
       {TensorName(0, "mlp.gate.weight"), TensorName(0, "mlp.gate.e_score_correction_bias")}));
-  plan.groups.push_back(MakeGroup(checkpoint, 1, {0, 7}, {TensorName(1, "mlp.gate.weight")}));
+  plan.groups.push_back(MakeGroup(checkpoint, 1, {0, 7},
+                                  {TensorName(1, "mlp.gate.weight"),
+                                   TensorName(1, "mlp.moe_statics.e_score_correction_bias")}));
   return plan;
 }
 

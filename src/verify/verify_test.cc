@@ -57,9 +57,9 @@ TEST_F(Verify, PassesWhenOnlyPlannedRowsDiffer) {
   const Verification result = Run();
   EXPECT_TRUE(result.passed) << WriteJson(ToJson(result));
   EXPECT_TRUE(result.checked_against_plan);
-  EXPECT_EQ(result.tensors, 8);
-  EXPECT_EQ(result.tensors_changed, 3);
-  EXPECT_EQ(result.rows_changed, 2 + 2 + 1);  // the first member of each group keeps its row
+  EXPECT_EQ(result.tensors, 9);
+  EXPECT_EQ(result.tensors_changed, 4);
+  EXPECT_EQ(result.rows_changed, 2 + 2 + 1 + 1);  // the first member of each group keeps its row
   EXPECT_EQ(result.groups_identical, 2);
   EXPECT_THAT(result.left_out,
               ::testing::ElementsAre(".git/HEAD", "original/consolidated.safetensors"));
@@ -143,7 +143,7 @@ TEST_F(Verify, FailsAnyChangeWithoutAPlanAndSaysSo) {
   const Verification result = Run();
   EXPECT_FALSE(result.passed);
   EXPECT_FALSE(result.checked_against_plan);
-  ASSERT_EQ(result.findings.size(), 3u);  // one a changed tensor
+  ASSERT_EQ(result.findings.size(), 4u);  // one a changed tensor
   EXPECT_EQ(result.findings[0].tensor, kGate0);
   EXPECT_THAT(result.findings[0].message, ::testing::HasSubstr("no plan"));
 }

@@ -206,6 +206,7 @@ void WriteDelta(const Checkpoint& source, std::span<const RowPatch> patches,
   }
   for (const auto& [name, tensor] : tensors) {
     std::vector<std::int64_t> shape = tensor.base->shape;
+    if (tensor.base->NumRows() != shape[0]) shape.pop_back();  // [1, n]: rows of one entry
     shape[0] = static_cast<std::int64_t>(tensor.rows.size());
     parts.push_back({std::string(kNew) + name, tensor.base->dtype, shape, tensor.new_bytes});
     parts.push_back({std::string(kOld) + name, tensor.base->dtype, shape, tensor.old_bytes});

@@ -42,11 +42,11 @@ std::span<const std::byte> GetRow(const TensorView& tensor, std::int64_t row) {
     Fail("{}: tensor '{}' is stored as {}; only BF16, F16, F32 and F64 rows can be patched",
          tensor.file, tensor.name, DtypeName(tensor.dtype));
   }
-  if (tensor.shape.empty() || row < 0 || row >= tensor.shape[0]) {
+  if (row < 0 || row >= tensor.NumRows()) {
     Fail("{}: tensor '{}' of shape {} has no row {}", tensor.file, tensor.name,
          ShapeText(tensor.shape), row);
   }
-  const std::size_t row_bytes = tensor.bytes.size() / static_cast<std::size_t>(tensor.shape[0]);
+  const std::size_t row_bytes = tensor.bytes.size() / static_cast<std::size_t>(tensor.NumRows());
   return tensor.bytes.subspan(static_cast<std::size_t>(row) * row_bytes, row_bytes);
 }
 

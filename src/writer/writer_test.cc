@@ -102,7 +102,7 @@ TEST_F(Writer, TellsHowEachFileWasMade) {
   }
   EXPECT_EQ(files[kShard1].method, "patched copy");
   EXPECT_EQ(files[kShard1].patched_bytes, 3u * 16 * 2);
-  EXPECT_EQ(files[kShard2].patched_bytes, 3u * 4 + 2 * 16 * 2);
+  EXPECT_EQ(files[kShard2].patched_bytes, 3u * 4 + 2 * 16 * 2 + 2 * 4);
   EXPECT_EQ(files[kShard3].method, "copy");
   EXPECT_EQ(files["cacheready-plan.json"].method, "new");
   EXPECT_EQ(result.bytes_total, total);
