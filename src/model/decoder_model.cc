@@ -93,10 +93,8 @@ class DecoderModel final : public Model {
     return RunNorm(arithmetic, OpenFinalNorm(weights_), hidden);
   }
 
-  const EncodedMatrix& head() const override { return head_ ? *head_ : *embedding_; }
-
   Matrix Logits(const Arithmetic& arithmetic, const Matrix& x) const override {
-    Matrix logits = Linear(arithmetic, Role::kHead, head(), x, head_bias_);
+    Matrix logits = Linear(arithmetic, Role::kHead, head_ ? *head_ : *embedding_, x, head_bias_);
     if (spec_.logits_divisor != 1) {
       for (float& value : logits.values()) value /= spec_.logits_divisor;
       Round(arithmetic, RoundingPoint::kLogits, logits.values());
