@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <set>
 #include <utility>
 
@@ -73,6 +74,22 @@ Json FlipNumbers(const LayerFindings& findings,
   json["profile"] = Share(static_cast<double>(counts.flips), counts.tokens);
   json["addressable"] = Share(static_cast<double>(counts.within), counts.tokens);
   return json;
+}
+
+// Expected shares of flipped tokens as stored and as tied.
+void AddForecast(const LayerFindings& findings,
+                 const std::vector<std::vector<std::int32_t>>& groups, Json& flips) {
+  const LayerRecord& record = *findings.source->record;
+  const std::vector<double>& before = findings.boundaries->flip_probability;
+  const double stored = std::accumulate(before.begin(), before.end(), 0.0);
+  const double tied =
+      groups.empty()
+          ? stored
+          : ExpectedFlips(findings.replay->spec(), findings.replay->logits(),
+                          ClassesOf(record.logits.cols(), groups), findings.boundaries->noise);
+  flips["forecast_before"] = Share(stored, record.logits.rows());
+  flips["forecast_after"] = Share(tied, record.logits.rows());
+  flips["forecast_removed"] = Share(stored - tied, record.logits.rows());
 }
 
 // Near each other by the probe, and not to be judged.
@@ -277,9 +294,7 @@ Json LayerSummary(const LayerFindings& findings, const EvidenceRule& rule) {
   json["profile_change_rms"] = ProfileChange(record);
   json["logit_noise"] = findings.boundaries->sigma;
   json["flips"] = FlipNumbers(findings, taken);
-  double forecast = 0;
   if (findings.budget != nullptr) {
-    for (const ScoredGroup& group : findings.budget->taken) forecast += group.benefit;
     json["budget"] = BudgetNumbers(*findings.budget);
     json["effects"] =
         ToJson(findings.replay->EffectsOfCommitted(ClassesOf(record.logits.cols(), taken)));
@@ -287,7 +302,7 @@ Json LayerSummary(const LayerFindings& findings, const EvidenceRule& rule) {
     json["budget"] = nullptr;
     json["effects"] = nullptr;
   }
-  json["flips"]["forecast_removed"] = Share(forecast, record.logits.rows());
+  AddForecast(findings, taken, json["flips"]);
   json["load"] = LoadEffects(findings.load_before, findings.load_after);
   return json;
 }

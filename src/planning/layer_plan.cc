@@ -62,13 +62,19 @@ DecoyCounts JudgeDecoys(const EvidenceSource& source, const EvidenceRule& rule) 
   return counts;
 }
 
-StandIns StandInsOf(std::int64_t experts, const std::vector<PairEvidence>& pairs) {
-  StandIns stand_ins(experts);
-  for (const PairEvidence& pair : pairs) {
-    if (pair.verdict != PairVerdict::kEquivalent) continue;
-    stand_ins.Set(pair.i, pair.j, std::max(pair.sides[0].upper.p95, pair.sides[1].upper.p95));
+// Of all pairs near enough to be compared in full, the equivalent ones and the others alike.
+OutputDistances DistancesOf(const EvidenceSource& source, const EvidenceRule& rule) {
+  const auto& records = source.record->pairs;
+  std::vector<DistanceRange> ranges(records.size());
+  ParallelFor(static_cast<std::int64_t>(records.size()), [&](std::int64_t p) {
+    const PairRecord& pair = records[static_cast<std::size_t>(p)];
+    if (pair.candidate) ranges[static_cast<std::size_t>(p)] = RangeOf(source, rule, pair);
+  });
+  OutputDistances distances(source.record->logits.cols());
+  for (std::size_t p = 0; p < records.size(); ++p) {
+    distances.Set(records[p].i, records[p].j, ranges[p]);
   }
-  return stand_ins;
+  return distances;
 }
 
 double MeanSquare(const std::vector<float>& values) {
@@ -125,7 +131,7 @@ LayerPlan PlanLayer(const TextLayout& text, const LayerRecord& record,
 
   // Which of them are tied.
   const Boundaries boundaries = FindBoundaries(spec, record.logits, record.profile_logits);
-  const StandIns stand_ins = StandInsOf(spec.experts, pairs);
+  std::optional<OutputDistances> distances;
   std::optional<Replay> replay;
   std::optional<BudgetResult> budget;
   if (!tree.roots.empty()) {
@@ -133,7 +139,8 @@ LayerPlan PlanLayer(const TextLayout& text, const LayerRecord& record,
       Fail("layer record {}: has candidate pairs but no tensors 'x' and 'gram'; scan again",
            record.layer);
     }
-    replay.emplace(record, spec, &stand_ins);
+    distances = DistancesOf(source, options.evidence);
+    replay.emplace(record, spec, &*distances);
     const double limit = options.budget * MeanSquare(record.profile_change);
     budget = TakeGroups(record, tree, boundaries, limit, *replay);
   }

@@ -274,6 +274,26 @@ PairEvidence JudgePair(const EvidenceSource& source, const DocumentRoles& roles,
   return evidence;
 }
 
+DistanceRange RangeOf(const EvidenceSource& source, const EvidenceRule& rule,
+                      const PairRecord& pair) {
+  const std::vector<std::uint8_t> everywhere(source.text->documents(), 1);
+  const SideValues sides = BothSides(source, everywhere, pair);
+  DistanceRange range{kInfinity, 0};
+  const auto widen = [&](double low, double high) {
+    range = {std::min(range.low, low), std::max(range.high, high)};
+  };
+  for (std::size_t s = 0; s < 2; ++s) {
+    if (!EnoughOfHalf(sides[s], rule)) continue;
+    const DistanceLimits limits =
+        MeasureLimits(sides[s], rule.draws, HashWords({SeedOf(source, rule, pair, 4), s}));
+    widen(limits.lower_rms, limits.upper.rms);
+  }
+  PairEvidence of_probe;
+  WeighProbe(source, pair, of_probe);
+  if (of_probe.probe_tokens >= rule.min_tokens) widen(of_probe.probe_rms, of_probe.probe_rms);
+  return range.low == kInfinity ? DistanceRange{} : range;
+}
+
 bool HasEvidence(const EvidenceSource& source, const EvidenceRule& rule, std::int64_t expert) {
   const ExpertSample& sample = source.record->samples[static_cast<std::size_t>(expert)];
   const std::vector<float> distances(sample.tokens.size(), 0.0f);

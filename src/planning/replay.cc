@@ -1,12 +1,5 @@
 // A token's output is y = sum_e g_e f_e + shared. With new weights g' the change is
-// y' - y = sum_e (g'_e - g_e) f_e over the experts of either set, and its squared norm is c^T G c
-// with the Gram matrix that the scan stored for the experts ranked 1 ... 2k; the shared part has
-// coefficient 0. So the change is exact, at (2k)^2 multiplications a token instead of an expert
-// run. An expert that comes in from beyond rank 2k has no inner products there. It is nearly always
-// a member of a tied group of which another member ranks high: that one's output stands in for it,
-// and the upper limit of their distance, by which they were found equivalent, is charged on top.
-// Without such a member its weight times the largest norm that it ever showed is added (triangle
-// inequality). Both kinds of tokens are counted.
+// y' - y = sum_e (g'_e - g_e) f_e over the experts of either set: output_change.cc.
 //
 // Only tokens near the edited rows can change. For routers whose weights depend on the selected
 // logits alone, a token stays as it is if it selected no member and the new row does not rank among
@@ -55,21 +48,6 @@ double RankValue(const RouterSpec& spec, float logit, float selection_bias) {
 
 std::size_t At(std::int64_t index) { return static_cast<std::size_t>(index); }
 
-// c^T G c with the upper triangle of G [n, n] packed row by row; `c` may be shorter than n.
-double QuadraticForm(std::span<const double> packed, std::size_t n, std::span<const double> c) {
-  double sum = 0;
-  std::size_t row = 0;
-  for (std::size_t a = 0; a < c.size(); ++a) {
-    if (c[a] != 0) {
-      double cross = 0;
-      for (std::size_t b = a + 1; b < c.size(); ++b) cross += c[b] * packed[row + b - a];
-      sum += c[a] * (c[a] * packed[row] + 2 * cross);
-    }
-    row += n - a;
-  }
-  return std::max(sum, 0.0);
-}
-
 struct TokenEffects {
   bool counts_changed = false;
   double mass_moved = 0;
@@ -107,20 +85,10 @@ TokenEffects CompareSelections(std::span<const std::int32_t> ids, std::span<cons
 
 }  // namespace
 
-StandIns::StandIns(std::int64_t experts)
-    : experts_(experts),
-      distances_(static_cast<std::size_t>(experts * experts),
-                 std::numeric_limits<double>::infinity()) {}
-
-void StandIns::Set(std::int64_t i, std::int64_t j, double distance) {
-  distances_[static_cast<std::size_t>(i * experts_ + j)] = distance;
-  distances_[static_cast<std::size_t>(j * experts_ + i)] = distance;
-}
-
-Replay::Replay(const LayerRecord& record, RouterSpec spec, const StandIns* stand_ins)
+Replay::Replay(const LayerRecord& record, RouterSpec spec, const OutputDistances* distances)
     : record_(record),
-      stand_ins_(stand_ins),
       spec_(std::move(spec)),
+      change_(record, spec_.experts, distances),
       only_selected_matter_(OnlySelectedMatter(spec_)),
       logits_(record.logits),
       stored_(Route(spec_, logits_, Fp32Arithmetic())),
@@ -128,14 +96,12 @@ Replay::Replay(const LayerRecord& record, RouterSpec spec, const StandIns* stand
       squared_change_(At(stored_.tokens()), 0.0),
       known_(At(stored_.tokens()), Knowledge::kExact),
       level_(At(stored_.tokens()), 0.0) {
-  CR_CHECK(record.ranked_per_token > 0, "layer {} has no candidates to replay", record.layer);
   if (spec_.weights_on_input) {
     Fail(
         "layer record {}: the router's weights multiply the experts' inputs (weights_on_input), so "
         "what other weights would do does not follow from the stored outputs",
         record.layer);
   }
-  MeasureNorms();
   for (std::int64_t t = 0; t < tokens(); ++t) {
     level_[At(t)] = EntryLevel(t);
     Knowledge known = Knowledge::kExact;
@@ -144,26 +110,6 @@ Replay::Replay(const LayerRecord& record, RouterSpec spec, const StandIns* stand
       Fail("layer record {}: tensor 'ranked' misses an expert that token {} selects; scan again",
            record.layer, t);
     }
-  }
-}
-
-void Replay::MeasureNorms() {
-  largest_norm_.assign(At(spec_.experts), 0.0);
-  const std::size_t r = At(record_.ranked_per_token);
-  const std::size_t packed = (r + 1) * (r + 2) / 2;
-  double largest = 0;
-  for (std::size_t t = 0; t < At(tokens()); ++t) {
-    std::size_t diagonal = t * packed;
-    for (std::size_t a = 0; a < r; ++a) {
-      double& norm = largest_norm_[At(record_.ranked[t * r + a])];
-      norm = std::max(norm, std::sqrt(std::max(record_.gram[diagonal], 0.0)));
-      largest = std::max(largest, norm);
-      diagonal += r + 1 - a;
-    }
-  }
-  // An expert that never ranked among the first 2k is bounded by the largest of all.
-  for (double& norm : largest_norm_) {
-    if (norm == 0) norm = largest;
   }
 }
 
@@ -187,46 +133,16 @@ bool Replay::MayChange(const RowEdit& edit, std::int64_t token) const {
   });
 }
 
-// What an expert beyond the stored ranks adds to the norm; a stand-in's coefficient is put into
-// `change`.
-double Replay::ChargeBeyond(std::int64_t token, std::int32_t expert, double weight,
-                            std::span<double> change, Knowledge& known) const {
-  const std::size_t r = At(record_.ranked_per_token);
-  const std::span<const std::int32_t> ranked(record_.ranked.data() + At(token) * r, r);
-  std::size_t nearest = r;
-  double distance = 1;  // a farther one says no more than the bound
-  for (std::size_t a = 0; stand_ins_ != nullptr && a < r; ++a) {
-    const double d = stand_ins_->At(expert, ranked[a]);
-    if (d >= distance) continue;
-    distance = d;
-    nearest = a;
-  }
-  if (nearest == r) {
-    known = Knowledge::kBound;
-    return std::abs(weight) * largest_norm_[At(expert)];
-  }
-  known = std::max(known, Knowledge::kStandIn);
-  change[nearest] += weight;
-  // |f - f'| <= d max(|f|, |f'|) <= d / (1 - d) |f'|.
-  const std::size_t packed = (r + 1) * (r + 2) / 2;
-  const std::size_t diagonal = At(token) * packed + nearest * (r + 1) - nearest * (nearest - 1) / 2;
-  const double norm = std::sqrt(std::max(record_.gram[diagonal], 0.0));
-  return std::abs(weight) * distance / (1 - distance) * norm;
-}
-
 double Replay::SquaredChange(std::int64_t token, std::span<const std::int32_t> ids,
                              std::span<const float> weights, Knowledge& known) const {
-  const std::size_t r = At(record_.ranked_per_token);
-  const std::span<const std::int32_t> ranked(record_.ranked.data() + At(token) * r, r);
-  std::vector<double> change(r, 0.0);
-  double beyond = 0;
+  std::vector<WeightChange> changes;
   const auto add = [&](std::int32_t expert, double weight) {
-    const auto place = std::find(ranked.begin(), ranked.end(), expert);
-    if (place != ranked.end()) {
-      change[At(place - ranked.begin())] += weight;
-    } else {
-      beyond += ChargeBeyond(token, expert, weight, change, known);
+    for (WeightChange& change : changes) {
+      if (change.expert != expert) continue;
+      change.change += weight;
+      return;
     }
+    changes.push_back({expert, weight});
   };
   const auto stored_ids = stored_.ids_of(token);
   const auto stored_weights = stored_.weights_of(token);
@@ -234,12 +150,11 @@ double Replay::SquaredChange(std::int64_t token, std::span<const std::int32_t> i
     add(stored_ids[n], -static_cast<double>(stored_weights[n]));
     add(ids[n], static_cast<double>(weights[n]));
   }
-  const std::size_t packed = (r + 1) * (r + 2) / 2;
-  const std::span<const double> gram(record_.gram.data() + At(token) * packed, packed);
-  const double norm = std::sqrt(QuadraticForm(gram, r + 1, change)) + beyond;
+  const OutputChange::Norm norm = change_.Of(token, changes);
+  known = norm.known;
   const auto y = static_cast<double>(record_.y_norm[At(token)]);
-  if (norm == 0) return 0;
-  return y == 0 ? 1.0 : norm * norm / (y * y);
+  if (norm.value == 0) return 0;
+  return y == 0 ? 1.0 : norm.value * norm.value / (y * y);
 }
 
 ReplayedTokens Replay::Evaluate(const RowEdit& edit) const {

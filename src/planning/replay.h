@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "model/router.h"
+#include "planning/output_change.h"
 #include "records/scan_record.h"
 
 namespace cacheready {
@@ -17,28 +18,6 @@ struct RowEdit {
   std::span<const std::int32_t> members;
   std::span<const float> logits;  // [tokens], logit bias included
   float selection_bias = 0;       // used only if the router has one
-};
-
-// How far apart the outputs of equivalent experts are, for tokens on which one of them was not run:
-// upper limits of the relative distance, infinite for pairs that are not known to be equivalent.
-class StandIns {
- public:
-  explicit StandIns(std::int64_t experts);
-  void Set(std::int64_t i, std::int64_t j, double distance);
-  double At(std::int64_t i, std::int64_t j) const {
-    return distances_[static_cast<std::size_t>(i * experts_ + j)];
-  }
-
- private:
-  std::int64_t experts_;
-  std::vector<double> distances_;
-};
-
-// How the change of a token's output is known.
-enum class Knowledge : std::uint8_t {
-  kExact,    // from the Gram matrix
-  kStandIn,  // an equivalent expert's output, and the distance limit charged on top
-  kBound,    // the triangle inequality alone
 };
 
 // Tokens whose selection or weights an edit may change, with what they become.
@@ -61,13 +40,14 @@ struct RoutingEffects {
 class Replay {
  public:
   // Requires record.ranked_per_token > 0 (a layer with candidates). Fails if the stored ranks miss
-  // a selected expert. `record` and `stand_ins` (may be null) must outlive the replay.
-  Replay(const LayerRecord& record, RouterSpec spec, const StandIns* stand_ins = nullptr);
+  // a selected expert. `record` and `distances` (may be null) must outlive the replay.
+  Replay(const LayerRecord& record, RouterSpec spec, const OutputDistances* distances = nullptr);
 
   ReplayedTokens Evaluate(const RowEdit& edit) const;
   void Commit(const RowEdit& edit, const ReplayedTokens& replayed);
 
   const RouterSpec& spec() const { return spec_; }
+  const Matrix& logits() const { return logits_; }  // with all that is committed
   const Routing& stored_routing() const { return stored_; }
   const Routing& routing() const { return current_; }
   std::int64_t tokens() const { return stored_.tokens(); }
@@ -84,20 +64,16 @@ class Replay {
   double EntryLevel(std::int64_t token) const;
   double SquaredChange(std::int64_t token, std::span<const std::int32_t> ids,
                        std::span<const float> weights, Knowledge& known) const;
-  double ChargeBeyond(std::int64_t token, std::int32_t expert, double weight,
-                      std::span<double> change, Knowledge& known) const;
-  void MeasureNorms();
 
   const LayerRecord& record_;
-  const StandIns* stand_ins_;
   RouterSpec spec_;
+  OutputChange change_;
   bool only_selected_matter_;
   Matrix logits_;  // current
   Routing stored_, current_;
   std::vector<double> squared_change_;  // [tokens], of current_
   std::vector<Knowledge> known_;        // [tokens]
   std::vector<double> level_;           // [tokens]: what an expert must rank above to be selected
-  std::vector<double> largest_norm_;    // [experts]: of outputs seen in the Gram matrices
   double mean_square_ = 0;
 };
 

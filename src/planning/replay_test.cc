@@ -171,8 +171,8 @@ TEST(Replay, AnEquivalentMemberStandsInForOneBeyondTheStoredRanks) {
   SyntheticOptions options;
   options.copies = {{2, 9, 0.01, 1.0}};
   const SyntheticLayer layer(options);
-  StandIns stand_ins(16);
-  stand_ins.Set(2, 9, 0.05);  // far above what any token shows
+  OutputDistances stand_ins(16);
+  stand_ins.Set(2, 9, {0, 0.05});  // far above what any token shows
   const Replay without(layer.record(), layer.spec());
   const Replay with(layer.record(), layer.spec(), &stand_ins);
   const Tied tied(layer, kMembers);
