@@ -76,12 +76,6 @@ std::vector<float> WeightReader::Values(const std::string& tensor,
   return ReadFloats(*view);
 }
 
-std::string FirstStored(const WeightReader& weights, std::initializer_list<std::string> tensors) {
-  const auto* stored = std::find_if(tensors.begin(), tensors.end(),
-                                    [&](const std::string& name) { return weights.Has(name); });
-  return stored == tensors.end() ? *tensors.begin() : *stored;
-}
-
 std::string FindPrefix(const Checkpoint& checkpoint,
                        std::initializer_list<std::string_view> prefixes, std::string_view tensor) {
   for (const std::string_view prefix : prefixes) {

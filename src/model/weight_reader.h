@@ -46,10 +46,6 @@ class WeightReader {
   std::string quant_method_;
 };
 
-// The first of `tensors` that is stored, for names that differ between uploads of a family; the
-// first of all if none is, so that an error names it.
-std::string FirstStored(const WeightReader& weights, std::initializer_list<std::string> tensors);
-
 // The first of `prefixes` below which `tensor` is stored. Fails naming what was looked for.
 std::string FindPrefix(const Checkpoint& checkpoint,
                        std::initializer_list<std::string_view> prefixes, std::string_view tensor);

@@ -57,6 +57,16 @@ std::vector<bool> ReadRoutedLayers(const ConfigReader& config, std::int64_t laye
   return routed;
 }
 
+// Below the routed part as published, below its gate as transformers 5 saves it.
+std::string SelectionBias(const WeightReader& weights, const std::string& module) {
+  const std::string published = "moe_statics.e_score_correction_bias";
+  const std::string resaved = "gate." + published;
+  const bool is_resaved =
+      weights.Has(module + "." + resaved) ||
+      (!weights.Has(module + "." + published) && weights.Has(module + ".experts.gate_up_proj"));
+  return is_resaved ? resaved : published;
+}
+
 DecoderLayer OpenErnieLayer(const WeightReader& weights, const DecoderSpec& decoder,
                             const ErnieMoe& family, std::int64_t layer) {
   const std::string module = fmt::format("model.layers.{}", layer);
@@ -69,10 +79,7 @@ DecoderLayer OpenErnieLayer(const WeightReader& weights, const DecoderSpec& deco
     return opened;
   }
   MoeSpec moe = family.moe;
-  // As published, or as transformers 5 saves it.
-  constexpr const char* kBias = "moe_statics.e_score_correction_bias";
-  const bool resaved = weights.Has(fmt::format("{}.gate.{}", mlp, kBias));
-  moe.selection_bias = fmt::format("{}{}", resaved ? "gate." : "", kBias);
+  moe.selection_bias = SelectionBias(weights, mlp);
   OpenRoutedPart(weights, mlp, moe, opened);
   return opened;
 }

@@ -43,7 +43,7 @@ MoeSpec ReadGraniteExperts(const ConfigReader& config, const DecoderSpec& decode
 
 // As published, or as transformers 5 saves it.
 MoeSpec WithStoredNames(const WeightReader& weights, const std::string& module, MoeSpec moe) {
-  if (weights.Has(module + ".router.weight")) {
+  if (weights.Has(module + ".router.weight") || weights.Has(module + ".experts.gate_up_proj")) {
     moe.gate = "router";
     return moe;
   }

@@ -30,7 +30,8 @@ DecoderLayer OpenMixtralLayer(const WeightReader& weights, const DecoderSpec& de
   DecoderLayer opened = OpenLayerNorms(weights, module, decoder);
   opened.mixer = OpenAttention(weights, module + ".self_attn", attention);
   // As published, or as transformers 5 saves it.
-  const bool resaved = weights.Has(module + ".mlp.gate.weight");
+  const bool resaved =
+      weights.Has(module + ".mlp.gate.weight") || weights.Has(module + ".mlp.experts.gate_up_proj");
   OpenRoutedPart(weights, module + (resaved ? ".mlp" : ".block_sparse_moe"), moe, opened);
   return opened;
 }

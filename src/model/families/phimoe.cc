@@ -55,7 +55,8 @@ DecoderLayer OpenPhiLayer(const WeightReader& weights, const DecoderSpec& decode
   DecoderLayer opened = OpenLayerNorms(weights, module, decoder);
   opened.mixer = OpenAttention(weights, module + ".self_attn", attention);
   // As published, or as transformers 5 saves it.
-  const bool resaved = weights.Has(module + ".mlp.router.weight");
+  const bool resaved = weights.Has(module + ".mlp.router.weight") ||
+                       weights.Has(module + ".mlp.experts.gate_up_proj");
   moe.gate = resaved ? "router" : "gate";
   OpenRoutedPart(weights, module + (resaved ? ".mlp" : ".block_sparse_moe"), moe, opened);
   return opened;
