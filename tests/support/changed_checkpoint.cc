@@ -11,7 +11,6 @@
 #include "checkpoint/safetensors_header.h"
 #include "model/model.h"
 #include "stream/forward.h"
-#include "synth/new_checkpoint.h"
 
 namespace cacheready {
 namespace {
