@@ -56,6 +56,8 @@ DEEPSEEK = [
     r"\p{N}{1,3}", "[一-龥぀-ゟ゠-ヿ]+",
     r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+"""
     r"""|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|""" + SPACES]
+# As published: the characters themselves, not their escapes.
+DEEPSEEK[2] = DEEPSEEK[2].replace(r"\r", "\r").replace(r"\n", "\n")
 
 
 # ---- small tokenizers

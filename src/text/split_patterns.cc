@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <string>
 
 namespace cacheready {
 namespace {
@@ -38,9 +39,19 @@ const SplitPattern& Named(std::string_view name) {
 std::span<const SplitPattern> SplitPatterns() { return kPatterns; }
 
 const SplitPattern* FindSplitPattern(std::string_view regex) {
+  std::string escaped;
+  for (const char c : regex) {
+    if (c == '\r') {
+      escaped += "\\r";
+    } else if (c == '\n') {
+      escaped += "\\n";
+    } else {
+      escaped += c;
+    }
+  }
   const auto found =
       std::find_if(kPatterns.begin(), kPatterns.end(),
-                   [regex](const SplitPattern& pattern) { return pattern.regex == regex; });
+                   [&](const SplitPattern& pattern) { return pattern.regex == escaped; });
   return found == kPatterns.end() ? nullptr : &*found;
 }
 

@@ -16,7 +16,8 @@ struct SplitPattern {
 
 std::span<const SplitPattern> SplitPatterns();
 
-// nullptr if unknown.
+// nullptr if unknown. CR and LF may be escaped or, as in DeepSeek's files, the characters
+// themselves.
 const SplitPattern* FindSplitPattern(std::string_view regex);
 
 const SplitPattern& Gpt2Pattern();    // of ByteLevel when its use_regex is true

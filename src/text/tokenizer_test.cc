@@ -170,6 +170,18 @@ TEST(Tokenizer, RefusesUnsupportedComponentsByName) {
   ExpectRefusal(json, "version '2.0' is not supported");
 }
 
+TEST(Tokenizer, KnowsAPatternWithControlCharactersForEscapes) {
+  std::string regex = kQwen2;
+  for (const auto& [escape, character] : {std::pair("\\r", "\r"), std::pair("\\n", "\n")}) {
+    for (std::size_t at; (at = regex.find(escape)) != std::string::npos;) {
+      regex.replace(at, 2, character);
+    }
+  }
+  Json json = SmallTokenizer();
+  json["pre_tokenizer"]["pretokenizers"][0] = Split(regex);
+  EXPECT_EQ(Parse(json).Encode("ab \nab"), Ids({256, ' ', '\n', 256}));
+}
+
 TEST(Tokenizer, RefusesPipelinesWithoutEnd) {
   const auto with_splits = [](int count) {
     Json parts = Json::array();
