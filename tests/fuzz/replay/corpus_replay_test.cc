@@ -38,6 +38,7 @@ INSTANTIATE_TEST_SUITE_P(Targets, CorpusReplay,
                          testing::Values(Target{"safetensors_header", FuzzSafetensorsHeader},
                                          Target{"shard_index", FuzzShardIndex},
                                          Target{"config", FuzzConfig},
+                                         Target{"quantization_config", FuzzQuantizationConfig},
                                          Target{"tokenizer", FuzzTokenizer}),
                          [](const auto& test) { return std::string(test.param.name); });
 
