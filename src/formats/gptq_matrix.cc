@@ -134,7 +134,7 @@ EncodedMatrixPtr OpenGptq(const FormatRequest& request, const WeightParts& parts
             .zeros = parts.Get(".qzeros"),
             .scales = parts.Get(".scales")};
   if (const TensorView* index = parts.Find(".g_idx")) gptq.group_index = *index;
-  if (request.scheme == nullptr || request.scheme->format != "gptq") {
+  if (request.scheme == nullptr) {
     Fail(
         "{}: '{}' is stored as GPTQ, and the config has no quantization_config for it: without its "
         "checkpoint_format it is not known whether zero points are stored less 1",

@@ -34,7 +34,11 @@ std::string KnownFormats() {
   return names;
 }
 
-const WeightFormat* FindFormat(const FormatRequest& request, const WeightParts& parts) {
+}  // namespace
+
+std::span<const WeightFormat> WeightFormats() { return kWeightFormats; }
+
+const WeightFormat* FindWeightFormat(const FormatRequest& request, const WeightParts& parts) {
   if (parts.empty()) return nullptr;
   const WeightFormat* match = nullptr;
   for (const WeightFormat& format : kWeightFormats) {
@@ -53,19 +57,8 @@ const WeightFormat* FindFormat(const FormatRequest& request, const WeightParts& 
       KnownFormats());
 }
 
-}  // namespace
-
-std::span<const WeightFormat> WeightFormats() { return kWeightFormats; }
-
-const WeightFormat& GetWeightFormat(std::string_view name) {
-  for (const WeightFormat& format : kWeightFormats) {
-    if (format.name == name) return format;
-  }
-  CR_CHECK(false, "no weight format is called '{}'", name);
-}
-
 const WeightFormat* FindWeightFormat(const FormatRequest& request, const TensorFinder& find) {
-  return FindFormat(request, WeightParts(request, find));
+  return FindWeightFormat(request, WeightParts(request, find));
 }
 
 std::vector<std::string> WeightTensorNames(const FormatRequest& request, const TensorFinder& find) {
@@ -75,7 +68,7 @@ std::vector<std::string> WeightTensorNames(const FormatRequest& request, const T
 std::vector<std::int64_t> FindFusedShape(const FormatRequest& request, const TensorFinder& find) {
   const FormatRequest first{.module = request.module, .slice = PlainSlice{}};
   const WeightParts parts(first, find);
-  const WeightFormat* format = FindFormat(first, parts);
+  const WeightFormat* format = FindWeightFormat(first, parts);
   if (format == nullptr) return {};
   const std::vector<std::int64_t>& stored = parts.first().shape;
   if (!format->quantized) return stored;
@@ -84,8 +77,11 @@ std::vector<std::int64_t> FindFusedShape(const FormatRequest& request, const Ten
 }
 
 EncodedMatrixPtr OpenWeight(const FormatRequest& request, const TensorFinder& find) {
-  const WeightParts parts(request, find);
-  const WeightFormat* format = FindFormat(request, parts);
+  return OpenWeight(request, WeightParts(request, find));
+}
+
+EncodedMatrixPtr OpenWeight(const FormatRequest& request, const WeightParts& parts) {
+  const WeightFormat* format = FindWeightFormat(request, parts);
   if (format == nullptr) {
     Fail("checkpoint: no weight '{}{}' (nor its quantized form in any known format: {})",
          request.module, request.slice ? "" : ".weight", KnownFormats());

@@ -42,7 +42,6 @@ struct WeightFormat {
   EncodedMatrixPtr (*open)(const FormatRequest& request, const WeightParts& parts);
 };
 std::span<const WeightFormat> WeightFormats();
-const WeightFormat& GetWeightFormat(std::string_view name);  // of an opened matrix
 
 // The format of this module, or nullptr if no tensor of it is there at all. Fails (naming tensor,
 // dtype, and the formats known) if tensors are there that no format recognizes, or two formats do.
@@ -54,5 +53,8 @@ std::vector<std::string> WeightTensorNames(const FormatRequest& request, const T
 std::vector<std::int64_t> FindFusedShape(const FormatRequest& request, const TensorFinder& find);
 // Opens it. Fails if absent. Reads no data: what is wrong with values shows when rows are decoded.
 EncodedMatrixPtr OpenWeight(const FormatRequest& request, const TensorFinder& find);
+// The same for parts that were looked up already.
+const WeightFormat* FindWeightFormat(const FormatRequest& request, const WeightParts& parts);
+EncodedMatrixPtr OpenWeight(const FormatRequest& request, const WeightParts& parts);
 
 }  // namespace cacheready

@@ -63,6 +63,7 @@ class DecoderModel final : public Model {
     if (spec_.head != spec_.embedding) {
       head_ = weights_.Open(spec_.head, info.vocab, info.hidden);
     }
+    spec_.info.quantization = QuantizationText(weights_.quantization());
     if (!spec_.head_bias.empty()) head_bias_ = weights_.Values(spec_.head_bias, {info.vocab});
     CheckLayers(checkpoint);
   }

@@ -99,6 +99,8 @@ struct ModelInfo {
   std::vector<MoeLayerInfo> mtp_routers = {};  // stored, not run
   std::string expert_format = {};              // WeightFormat name of the routed experts
   std::string expert_layout = {};              // "per-expert" or "fused"
+  // What the config says: "fp8: w8a8 dynamic per token 128 columns"; "none" if not quantized.
+  std::string quantization = {};
   std::string attention = {};  // one phrase for people: "Gated DeltaNet 3 : 1 gated attention"
 };
 

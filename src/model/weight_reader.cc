@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "formats/weight_parts.h"
 #include "model/checkpoint_quantization.h"
 
 namespace cacheready {
@@ -26,12 +27,12 @@ FormatRequest WeightReader::Request(const std::string& module, std::int64_t rows
 }
 
 EncodedMatrixPtr WeightReader::OpenChecked(const FormatRequest& request) const {
-  EncodedMatrixPtr matrix = OpenWeight(request, find_);
-  const WeightFormat& format = GetWeightFormat(matrix->format());
-  if (format.quantized) {
-    RequireAgreement(quantization_, request.module, format.name, checkpoint_->folder().string());
+  const WeightParts parts(request, find_);
+  const WeightFormat* format = FindWeightFormat(request, parts);
+  if (format != nullptr && format->quantized) {
+    RequireAgreement(quantization_, request.module, format->name, parts.first().file);
   }
-  return matrix;
+  return OpenWeight(request, parts);
 }
 
 EncodedMatrixPtr WeightReader::Open(const std::string& module, std::int64_t rows,

@@ -14,6 +14,9 @@ void FuzzShardIndex(std::span<const std::uint8_t> input);         // model.safet
 // config.json of a checkpoint that is otherwise in order: reading it, choosing the family, and
 // checking every tensor against it.
 void FuzzConfig(std::span<const std::uint8_t> input);
+// A quantization config (quantization_config of config.json, or a quantizer's own file), zero byte,
+// the name of a module.
+void FuzzQuantizationConfig(std::span<const std::uint8_t> input);
 void FuzzTokenizer(std::span<const std::uint8_t> input);  // tokenizer.json, zero byte, text
 void FuzzDocuments(std::span<const std::uint8_t> input);  // JSON lines
 void FuzzIds(std::span<const std::uint8_t> input);        // token ids: JSON, .npy or safetensors

@@ -41,6 +41,7 @@ constexpr Target kTargets[] = {
     {"ids", FuzzIds},
     {"layer_record", FuzzLayerRecord},
     {"plan", FuzzPlan},
+    {"quantization_config", FuzzQuantizationConfig},
     {"report", FuzzReport},
     {"safetensors_header", FuzzSafetensorsHeader},
     {"scan_header", FuzzScanHeader},
