@@ -47,15 +47,18 @@ class GatedDeltaNet final : public Mixer {
     Matrix mixed = Linear(arithmetic, Role::kMixerInput, *qkv_, input);
     mixed = CausalConvolution(mixed, kernel_, spec_.convolution_width, {}, documents);
     // The convolution kernels of the engines apply SiLU before their one rounding.
+    Round(arithmetic, RoundingPoint::kConvolutionSum, mixed.values());
     Silu(mixed.values());
     Round(arithmetic, RoundingPoint::kConvolution, mixed.values());
 
     Matrix q = Columns(mixed, 0, spec_.key_width());
     Matrix k = Columns(mixed, spec_.key_width(), spec_.key_width());
     const Matrix v = Columns(mixed, 2 * spec_.key_width(), spec_.value_width());
-    // Normalized and scaled inside the recurrence's kernel, in fp32: no rounding here.
+    // Normalized and scaled inside the recurrence's kernel, in fp32, except in eager mode.
     L2NormSlices(q, spec_.key_dim, kL2NormEps);
     L2NormSlices(k, spec_.key_dim, kL2NormEps);
+    Round(arithmetic, RoundingPoint::kNormalizedKeys, q.values());
+    Round(arithmetic, RoundingPoint::kNormalizedKeys, k.values());
     const float scale = 1.0f / std::sqrt(static_cast<float>(spec_.key_dim));
     for (float& value : q.values()) value *= scale;
 
@@ -85,12 +88,14 @@ class GatedDeltaNet final : public Mixer {
   Matrix UpdateStrength(const Arithmetic& arithmetic, LinearInput& x) const {
     Matrix beta = Linear(arithmetic, Role::kMixerInput, *b_, x);
     for (float& value : beta.values()) value = SigmoidF(value);
+    Round(arithmetic, RoundingPoint::kUpdateStrength, beta.values());
     return beta;
   }
 
   // o <- norm(o) silu(z), rounded once as the fused kernel does.
   void GateNorm(const Arithmetic& arithmetic, Matrix z, Matrix& o) const {
     RmsNormSlices(o, spec_.value_dim, norm_.weight, norm_.eps, norm_.offset);
+    Round(arithmetic, RoundingPoint::kUngatedNorm, o.values());
     Silu(z.values());
     const std::span<float> products = o.values();
     const std::span<const float> factors = z.values();
