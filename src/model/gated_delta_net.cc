@@ -135,9 +135,10 @@ class GatedDeltaNet final : public Mixer {
     const float scale = 1.0f / std::sqrt(static_cast<float>(spec_.key_dim));
     for (float& value : q.values()) value *= scale;
 
-    Matrix o = GatedDeltaRule(
-        q, k, v, LogDecay(std::move(projected.a)), UpdateStrength(arithmetic, std::move(projected.b)),
-        {spec_.key_heads, spec_.value_heads, spec_.key_dim, spec_.value_dim}, documents);
+    Matrix o = GatedDeltaRule(q, k, v, LogDecay(std::move(projected.a)),
+                              UpdateStrength(arithmetic, std::move(projected.b)),
+                              {spec_.key_heads, spec_.value_heads, spec_.key_dim, spec_.value_dim},
+                              documents);
     Round(arithmetic, RoundingPoint::kRecurrence, o.values());
     GateNorm(arithmetic, std::move(projected.z), o);
     return Linear(arithmetic, Role::kMixerOutput, *out_, o);
