@@ -33,6 +33,27 @@ std::vector<std::int32_t> Sorted(std::span<const std::int32_t> ids) {
   return sorted;
 }
 
+// One expert of each of the classes nearest to the k boundary on one side of it (`step` -1: the
+// selected ones), nearest first. Farther ones hardly ever cross it.
+std::vector<std::int32_t> NearestClasses(std::span<const std::int32_t> ranked,
+                                         std::span<const std::int32_t> class_of, std::int64_t top_k,
+                                         std::int64_t step) {
+  constexpr std::size_t kClasses = 4;
+  std::vector<std::int32_t> nearest;
+  const auto known = [&](std::int32_t expert) {
+    return std::any_of(nearest.begin(), nearest.end(), [&](std::int32_t e) {
+      return class_of[static_cast<std::size_t>(e)] == class_of[static_cast<std::size_t>(expert)];
+    });
+  };
+  for (std::int64_t rank = step < 0 ? top_k - 1 : top_k;
+       rank >= 0 && rank < static_cast<std::int64_t>(ranked.size()) && nearest.size() < kClasses;
+       rank += step) {
+    const std::int32_t expert = ranked[static_cast<std::size_t>(rank)];
+    if (!known(expert)) nearest.push_back(expert);
+  }
+  return nearest;
+}
+
 // Phi(-gap / sigma). Without noise only an exact tie can fall either way.
 double CrossingProbability(double gap, double sigma) {
   if (sigma == 0) return gap == 0 ? 0.5 : 0.0;
@@ -106,30 +127,23 @@ double ExpectedFlips(const RouterSpec& spec, const Matrix& logits,
   const std::vector<std::int32_t> ranked = BestExperts(spec, logits, spec.experts);
   const Matrix values = RanksByLogits(spec) ? logits : RankingScores(spec, logits);
   const LogitNoise of_classes = noise.OfClasses(class_of);
-  const auto top_k = static_cast<std::size_t>(spec.top_k);
   const auto experts = static_cast<std::size_t>(spec.experts);
   double sum = 0;
   for (std::int64_t t = 0; t < logits.rows(); ++t) {
     const auto row = std::span(ranked).subspan(static_cast<std::size_t>(t) * experts, experts);
-    const auto class_at = [&](std::size_t rank) {
-      return class_of[static_cast<std::size_t>(row[rank])];
-    };
-    const auto stays = [&](std::size_t above, std::size_t below) {
-      const double gap = static_cast<double>(values.at(t, row[above])) -
-                         static_cast<double>(values.at(t, row[below]));
-      if (!std::isfinite(gap)) return 1.0;
-      return 1 - CrossingProbability(gap, of_classes.Between(row[above], row[below]));
-    };
-    const std::int32_t cut = class_at(top_k - 1);
-    std::size_t below = top_k;  // the first unselected expert of another class
-    while (below < experts && class_at(below) == cut) ++below;
-    double stay = below < experts ? stays(top_k - 1, below) : 1;
-    if (below > top_k) {  // the class lies on both sides: it can also fall behind a selected one
-      std::size_t above = top_k - 1;
-      while (above > 0 && class_at(above) == cut) --above;
-      if (class_at(above) != cut) stay *= stays(above, top_k - 1);
+    double stays = 1;
+    for (const std::int32_t a : NearestClasses(row, class_of, spec.top_k, -1)) {
+      for (const std::int32_t b : NearestClasses(row, class_of, spec.top_k, 1)) {
+        const double gap =
+            static_cast<double>(values.at(t, a)) - static_cast<double>(values.at(t, b));
+        if (class_of[static_cast<std::size_t>(a)] == class_of[static_cast<std::size_t>(b)] ||
+            !std::isfinite(gap)) {
+          continue;
+        }
+        stays *= 1 - CrossingProbability(gap, of_classes.Between(a, b));
+      }
     }
-    sum += 1 - stay;
+    sum += 1 - stays;
   }
   return sum;
 }

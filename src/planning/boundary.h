@@ -29,9 +29,9 @@ Boundaries FindBoundaries(const RouterSpec& spec, const Matrix& logits,
 double ExpectedFlips(const Boundaries& boundaries, std::span<const std::int32_t> members);
 
 // Expected flips of a router in which the members of a class have one row, so that noise moves them
-// together: the sum over tokens of the probability that another class passes the one at the k
-// boundary. `logits` [tokens, experts]; `noise` as in Boundaries. With classes of one this is the
-// sum of flip_probability.
+// together: the sum over tokens of the probability that a class with an unselected member passes
+// another one with a selected member, pairs of classes near the k boundary taken as independent.
+// `logits` [tokens, experts]; `noise` as in Boundaries.
 double ExpectedFlips(const RouterSpec& spec, const Matrix& logits,
                      std::span<const std::int32_t> class_of, const LogitNoise& noise);
 

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <numeric>
 
 #include "base/math.h"
 #include "base/random.h"
@@ -21,21 +20,37 @@ Matrix OneToken(std::vector<float> logits) {
   return matrix;
 }
 
-TEST(Boundary, ExpectedFlipsOfSingleExpertsAreThoseOfTheirBoundaries) {
-  Matrix logits(50, 6), served(50, 6);
+// Drawn: every value deviates by its own normal number.
+double DrawnFlips(const Matrix& logits, double sigma, int draws) {
+  const Routing before = Route(kSpec, logits, Fp32Arithmetic());
+  const std::vector<std::int32_t> singles = ClassesOf(6, {});
+  double flips = 0;
+  for (int draw = 0; draw < draws; ++draw) {
+    Matrix served = logits;
+    for (std::size_t n = 0; n < served.values().size(); ++n) {
+      served.values()[n] += static_cast<float>(
+          sigma / std::sqrt(2.0) * NormalAt(HashWords({9, static_cast<std::uint64_t>(draw)}), n));
+    }
+    flips += static_cast<double>(
+        CountFlips(before, Route(kSpec, served, Fp32Arithmetic()), singles).flips);
+  }
+  return flips / draws;
+}
+
+TEST(Boundary, ExpectedFlipsOfSingleExpertsAreThoseThatNoiseMakes) {
+  Matrix logits(400, 6);
   for (std::size_t n = 0; n < logits.values().size(); ++n) {
     logits.values()[n] = static_cast<float>(NormalAt(1, n));
-    served.values()[n] = logits.values()[n] + static_cast<float>(0.2 * NormalAt(2, n));
   }
-  const Boundaries boundaries = FindBoundaries(kSpec, logits, served);
-  const double sum =
-      std::accumulate(boundaries.flip_probability.begin(), boundaries.flip_probability.end(), 0.0);
-  EXPECT_GT(sum, 1);
-  EXPECT_NEAR(ExpectedFlips(kSpec, logits, ClassesOf(6, {}), boundaries.noise), sum, 1e-12);
+  for (const double sigma : {0.02, 0.1}) {
+    const double expected =
+        ExpectedFlips(kSpec, logits, ClassesOf(6, {}), LogitNoise::Uniform(6, sigma));
+    EXPECT_NEAR(expected, DrawnFlips(logits, sigma, 200), 0.08 * expected) << sigma;
+  }
 }
 
 TEST(Boundary, AClassThatFillsTheSelectionFlipsOnlyAgainstTheNextOne) {
-  const Matrix logits = OneToken({1.0f, 0.7f, 1.0f, 0.7f, 0.1f, 0.0f});
+  const Matrix logits = OneToken({1.0f, 0.7f, 1.0f, 0.7f, -9.0f, -9.0f});
   const double flips =
       ExpectedFlips(kSpec, logits, ClassesOf(6, {{0, 2}, {1, 3}}), LogitNoise::Uniform(6, 0.2));
   // Each class moves by the mean of two independent deviations.
@@ -43,12 +58,13 @@ TEST(Boundary, AClassThatFillsTheSelectionFlipsOnlyAgainstTheNextOne) {
 }
 
 TEST(Boundary, AClassThatTheBoundaryCutsFlipsOnEitherSide) {
-  // 4 is selected, and of the class {0, 1, 2} one member; 5 is next.
-  const Matrix logits = OneToken({0.5f, 0.5f, 0.5f, 0.0f, 0.8f, 0.1f});
+  // 4 is selected, and of the class {0, 1, 2} one member; the others are far.
+  const Matrix logits = OneToken({0.5f, 0.5f, 0.5f, -9.0f, 0.8f, 0.1f});
   const double sigma = 0.3 * std::sqrt((1 + 1.0 / 3) / 2);  // one expert against the mean of three
   const double above = NormalCdf(-(0.8 - 0.5) / sigma), below = NormalCdf(-(0.5 - 0.1) / sigma);
+  const double far = NormalCdf(-(0.8 - 0.1) / 0.3);
   EXPECT_NEAR(ExpectedFlips(kSpec, logits, ClassesOf(6, {{0, 1, 2}}), LogitNoise::Uniform(6, 0.3)),
-              1 - (1 - above) * (1 - below), 1e-6);
+              1 - (1 - above) * (1 - below) * (1 - far), 1e-6);
 }
 
 TEST(Boundary, OneClassOfAllNeverFlips) {

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <set>
 #include <utility>
 
@@ -80,13 +79,14 @@ Json FlipNumbers(const LayerFindings& findings,
 void AddForecast(const LayerFindings& findings,
                  const std::vector<std::vector<std::int32_t>>& groups, Json& flips) {
   const LayerRecord& record = *findings.source->record;
-  const std::vector<double>& before = findings.boundaries->flip_probability;
-  const double stored = std::accumulate(before.begin(), before.end(), 0.0);
-  const double tied =
-      groups.empty()
-          ? stored
-          : ExpectedFlips(findings.replay->spec(), findings.replay->logits(),
-                          ClassesOf(record.logits.cols(), groups), findings.boundaries->noise);
+  const std::int64_t experts = record.logits.cols();
+  const RouterSpec spec = RouterSpecFromJson(record.router.spec, "router spec");
+  const LogitNoise& noise = findings.boundaries->noise;
+  const double stored = ExpectedFlips(spec, record.logits, ClassesOf(experts, {}), noise);
+  const double tied = groups.empty()
+                          ? stored
+                          : ExpectedFlips(findings.replay->spec(), findings.replay->logits(),
+                                          ClassesOf(experts, groups), noise);
   flips["forecast_before"] = Share(stored, record.logits.rows());
   flips["forecast_after"] = Share(tied, record.logits.rows());
   flips["forecast_removed"] = Share(stored - tied, record.logits.rows());
