@@ -34,6 +34,7 @@ Matrix Multiply(const Arithmetic& arithmetic, Role role, const EncodedMatrix& we
                         .dither_seed = arithmetic.dither_seed};
   // Router rows are what a plan writes: they are exact, whatever is asked of the other weights.
   if (IsRouter(role)) options.dither_seed.reset();
+  if (role == Role::kFp32Router) options.reading = WeightReading::kStored;
   return MatMul(weight, x.packed(), options);
 }
 

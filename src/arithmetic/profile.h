@@ -45,7 +45,7 @@ enum class Role : std::uint8_t {
   kMixerInput,
   kMixerOutput,
   kRouter,
-  kFp32Router,  // of families whose engines compute and keep router logits in fp32
+  kFp32Router,  // of families whose engines hold the gate, and keep its logits, in fp32
   kExpert,
   kSharedExpert,
   kDenseFfn,

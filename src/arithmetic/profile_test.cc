@@ -157,5 +157,19 @@ TEST(Linear, DithersEverythingButTheRouter) {
   EXPECT_FALSE(same(Role::kExpert));
 }
 
+// 1 + 2^-12 is no bf16 number, neither as a weight nor as a logit.
+TEST(Linear, AnFp32RouterKeepsItsWeightsAndLogits) {
+  Matrix weight(1, 1), x(1, 1);
+  weight.at(0, 0) = 1 + 0x1p-12f;
+  x.at(0, 0) = 1;
+  const EncodedMatrixPtr stored = MakeDenseMatrix(std::move(weight));
+  for (const Profile& profile : Profiles()) {
+    const Arithmetic arithmetic{.profile = &profile};
+    EXPECT_EQ(Linear(arithmetic, Role::kFp32Router, *stored, x).at(0, 0), 1 + 0x1p-12f);
+    EXPECT_EQ(Linear(arithmetic, Role::kRouter, *stored, x).at(0, 0),
+              profile.name == "fp32" ? 1 + 0x1p-12f : 1.0f);
+  }
+}
+
 }  // namespace
 }  // namespace cacheready

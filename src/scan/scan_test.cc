@@ -160,6 +160,18 @@ TEST_F(ScanTest, RefusesAFolderOfAnotherScanUnlessAskedToDiscardIt) {
   EXPECT_NE(Scan("a", options).key, first.key);
 }
 
+TEST_F(ScanTest, RefusesWeightsThatScaleTheExpertsInputs) {
+  const Checkpoint llama = Checkpoint::Open(kSource / "goldens/families/llama4_text");
+  const std::unique_ptr<Model> model = DescribeModel(llama);
+  try {
+    RunScan(llama, *model, {}, FewTokens(), folder_ / "a");
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("multiply the experts' inputs"), std::string::npos);
+  }
+  EXPECT_FALSE(fs::exists(folder_ / "a"));
+}
+
 TEST_F(ScanTest, RecordsWhatTheModelComputes) {
   const ScanOptions options = FewTokens();
   Scan("a", options);

@@ -8,7 +8,6 @@
 
 #include "base/error.h"
 #include "model/model.h"
-#include "stream/forward.h"
 #include "support/changed_checkpoint.h"
 #include "synth/skeleton.h"
 
@@ -20,23 +19,6 @@ using ::testing::HasSubstr;
 
 const std::filesystem::path kSource = CACHEREADY_SOURCE_DIR;
 const std::filesystem::path kTextOnly = kSource / "goldens/families/qwen3_5_moe_text";
-
-std::string Refusal(ChangedCheckpoint& changed) {
-  const Checkpoint checkpoint = changed.Write();
-  try {
-    DescribeModel(checkpoint);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "accepted";
-}
-
-std::vector<std::byte> Forward(const Checkpoint& checkpoint) {
-  TokenBatch batch;
-  for (std::int32_t n = 0; n < 40; ++n) batch.ids.push_back(n * 7 % 320);
-  batch.bounds = {0, 15, 40};
-  return SerializeForward(RunForward(*DescribeModel(checkpoint), batch, Fp32Arithmetic()));
-}
 
 TEST(Qwen35Moe, DescribesThePublishedFp8Layout) {
   const Checkpoint checkpoint = Checkpoint::Open(kSource / "models/reference-fp8");
@@ -59,7 +41,7 @@ TEST(Qwen35Moe, DescribesThePublishedFp8Layout) {
 }
 
 TEST(Qwen35Moe, FusedExpertsOfEitherOrientationGiveTheBitsOfSeparateOnes) {
-  const std::vector<std::byte> expected = Forward(Checkpoint::Open(kTextOnly));
+  const std::vector<std::byte> expected = ForwardBits(Checkpoint::Open(kTextOnly));
   for (const bool transposed : {false, true}) {
     ChangedCheckpoint changed(kTextOnly);
     for (const int layer : {0, 1, 3}) {  // layer 2 stays per expert: layouts may mix
@@ -67,7 +49,7 @@ TEST(Qwen35Moe, FusedExpertsOfEitherOrientationGiveTheBitsOfSeparateOnes) {
     }
     const Checkpoint checkpoint = changed.Write();
     EXPECT_EQ(DescribeModel(checkpoint)->info().expert_layout, "fused");
-    EXPECT_EQ(Forward(checkpoint), expected) << "transposed: " << transposed;
+    EXPECT_EQ(ForwardBits(checkpoint), expected) << "transposed: " << transposed;
   }
 }
 
@@ -78,7 +60,7 @@ TEST(Qwen35Moe, ASquareGateUpProjectionIsReadAsTheDownProjectionLies) {
   changed.FuseExperts("model.layers.0.mlp.experts", 16, true);
   EXPECT_EQ(changed.Find("model.layers.0.mlp.experts.gate_up_proj").shape,
             (std::vector<std::int64_t>{16, 64, 64}));
-  EXPECT_EQ(Forward(changed.Write()), Forward(Checkpoint::Open(kTextOnly)));
+  EXPECT_EQ(ForwardBits(changed.Write()), ForwardBits(Checkpoint::Open(kTextOnly)));
 }
 
 TEST(Qwen35Moe, ExpertsStoredTwiceAreRefused) {
@@ -108,11 +90,11 @@ TEST(Qwen35Moe, TiedEmbeddingsAreTheHead) {
   ChangedCheckpoint changed(kTextOnly);
   const std::vector<std::byte> embedding = changed.Find("model.embed_tokens.weight").bytes;
   changed.Find("lm_head.weight").bytes = embedding;
-  const std::vector<std::byte> expected = Forward(changed.Write());
+  const std::vector<std::byte> expected = ForwardBits(changed.Write());
   changed.Remove("lm_head.weight");
   EXPECT_THAT(Refusal(changed), HasSubstr("lm_head"));
   changed.config["tie_word_embeddings"] = true;
-  EXPECT_EQ(Forward(changed.Write()), expected);
+  EXPECT_EQ(ForwardBits(changed.Write()), expected);
 }
 
 TEST(Qwen35Moe, EveryTensorOfALayerIsAskedFor) {

@@ -9,6 +9,8 @@
 
 #include "base/error.h"
 #include "checkpoint/safetensors_header.h"
+#include "model/model.h"
+#include "stream/forward.h"
 
 namespace cacheready {
 namespace {
@@ -62,6 +64,12 @@ void ChangedCheckpoint::Rename(const std::string& from, const std::string& to) {
   Find(from).name = to;
 }
 
+void ChangedCheckpoint::MoveBelow(const std::string& from, const std::string& to) {
+  for (Tensor& tensor : tensors) {
+    if (tensor.name.starts_with(from)) tensor.name.replace(0, from.size(), to);
+  }
+}
+
 void ChangedCheckpoint::FuseExperts(const std::string& module, std::int64_t experts,
                                     bool transposed) {
   Tensor gate_up{.name = module + ".gate_up_proj", .dtype = Dtype::kBF16, .shape = {}, .bytes = {}};
@@ -106,6 +114,26 @@ Checkpoint ChangedCheckpoint::Write() {
              static_cast<std::streamsize>(weights.size()));
   std::ofstream(folder_ / "config.json", std::ios::binary) << WriteJson(config);
   return Checkpoint::Open(folder_);
+}
+
+std::string Refusal(ChangedCheckpoint& changed) {
+  const Checkpoint checkpoint = changed.Write();
+  try {
+    DescribeModel(checkpoint);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+std::vector<std::byte> ForwardBits(const Checkpoint& checkpoint) {
+  const std::unique_ptr<Model> model = DescribeModel(checkpoint);
+  TokenBatch batch;
+  for (std::int32_t n = 0; n < 40; ++n) {
+    batch.ids.push_back(n * 7 % static_cast<std::int32_t>(model->info().vocab));
+  }
+  batch.bounds = {0, 15, 40};
+  return SerializeForward(RunForward(*model, batch, Fp32Arithmetic()));
 }
 
 }  // namespace cacheready

@@ -38,11 +38,19 @@ class ChangedCheckpoint {
   // out, in] or transposed [experts, in, out]; the source is per expert and BF16.
   void FuseExperts(const std::string& module, std::int64_t experts, bool transposed);
 
+  // Every tensor below `from` goes below `to`.
+  void MoveBelow(const std::string& from, const std::string& to);
+
   // ... then write and open them. Valid while this lives.
   Checkpoint Write();
 
  private:
   std::filesystem::path folder_;
 };
+
+// Why DescribeModel refuses it, or "accepted".
+std::string Refusal(ChangedCheckpoint& changed);
+// All that a forward pass over two documents of 15 and 25 tokens computes, bit for bit.
+std::vector<std::byte> ForwardBits(const Checkpoint& checkpoint);
 
 }  // namespace cacheready

@@ -162,15 +162,21 @@ Selections CompareSelections(std::int64_t layer, const RoutedLayer& router,
   return result;
 }
 
+// Ids as the golden has them, or what its logits select.
+std::vector<std::int32_t> GoldenIds(const GoldenCase& names, const SafetensorsContents& golden,
+                                    const std::string& prefix, const RouterSpec& spec) {
+  if (!names.ids.empty()) return golden.Ids(prefix + names.ids);
+  return Route(spec, golden.Floats(prefix + names.logits), Fp32Arithmetic()).ids;
+}
+
 // The first layer whose near ties fall otherwise gets the golden's ids; false if there is none.
 bool ForceNextLayer(const GoldenCase& names, const SafetensorsContents& golden,
                     const ForwardOutputs& ours, ForcedIds& forced, Comparison& comparison) {
-  if (names.ids.empty()) return false;
   for (const auto& [layer, prefix] : RouterNames(golden)) {
     if (forced.contains(layer)) continue;
     const auto router = ours.routers.find(layer);
     if (router == ours.routers.end()) continue;
-    const std::vector<std::int32_t> ids = golden.Ids(prefix + names.ids);
+    const std::vector<std::int32_t> ids = GoldenIds(names, golden, prefix, router->second.spec);
     const Selections selections = CompareSelections(layer, router->second, ids, comparison);
     if (selections == Selections::kDiffer) return false;
     if (selections == Selections::kEqual) continue;
@@ -197,12 +203,18 @@ void CompareRouters(const GoldenCase& names, const SafetensorsContents& golden,
     if (!names.logits.empty()) {
       comparison.Compare(prefix + names.logits, golden.Floats(prefix + names.logits), logits);
     }
+    const Matrix scattered =
+        ScatterWeights(routing.ids, routing.weights, routing.tokens(), spec.experts);
+    if (!names.scattered_weights.empty()) {
+      const std::string name = prefix + names.scattered_weights;
+      comparison.Compare(name, golden.Floats(name), scattered);
+    }
     if (names.weights.empty() || names.ids.empty()) continue;
     const std::vector<float> weights = ReadFloats(golden.Get(prefix + names.weights));
     comparison.Compare(
         prefix + names.weights,
         ScatterWeights(golden.Ids(prefix + names.ids), weights, routing.tokens(), spec.experts),
-        ScatterWeights(routing.ids, routing.weights, routing.tokens(), spec.experts));
+        scattered);
   }
 }
 

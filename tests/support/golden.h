@@ -21,7 +21,8 @@ struct GoldenCase {
   // not stored.
   std::string logits = "output0";
   std::string weights = "output1";
-  std::string ids = "output2";
+  std::string ids = "output2";         // not stored: the best of the logits count
+  std::string scattered_weights = {};  // [tokens, experts], 0 where not selected
 };
 
 struct GoldenReport {

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "base/error.h"
+#include "model/model.h"
+#include "support/changed_checkpoint.h"
+
+namespace cacheready {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+const std::filesystem::path kGoldens =
+    std::filesystem::path(CACHEREADY_SOURCE_DIR) / "goldens/families";
+
+const std::filesystem::path kGlm = kGoldens / "glm4_moe";
+
+TEST(Glm4Moe, RoutersBehindTheLastLayerAreListed) {
+  ChangedCheckpoint changed(kGlm);
+  for (const char* name : {"weight", "e_score_correction_bias"}) {
+    auto tensor = changed.Find(fmt::format("model.layers.3.mlp.gate.{}", name));
+    tensor.name = fmt::format("model.layers.4.mlp.gate.{}", name);
+    changed.tensors.push_back(tensor);
+  }
+  const Checkpoint checkpoint = changed.Write();
+  const std::unique_ptr<Model> model = DescribeModel(checkpoint);
+  ASSERT_EQ(model->info().mtp_routers.size(), 1u);
+  EXPECT_EQ(model->info().mtp_routers[0].tensors.weight, "model.layers.4.mlp.gate.weight");
+  changed.Remove("model.layers.4.mlp.gate.e_score_correction_bias");
+  EXPECT_THAT(Refusal(changed), HasSubstr("model.layers.4.mlp.gate.e_score_correction_bias"));
+}
+
+TEST(Glm4Moe, HalfOfAHeadIsRotatedWhereTheConfigIsSilent) {
+  ChangedCheckpoint changed(kGlm);
+  changed.config.erase("partial_rotary_factor");
+  changed.config["rope_parameters"].erase("partial_rotary_factor");
+  EXPECT_EQ(ForwardBits(changed.Write()), ForwardBits(Checkpoint::Open(kGlm)));
+}
+
+TEST(Glm4Moe, SwitchesAskForTheirTensors) {
+  ChangedCheckpoint normed(kGlm);
+  normed.config["use_qk_norm"] = true;
+  EXPECT_THAT(Refusal(normed), HasSubstr("self_attn.q_norm"));
+  ChangedCheckpoint unshared(kGlm);
+  unshared.config["n_shared_experts"] = 2;
+  EXPECT_THAT(Refusal(unshared), HasSubstr("shared_experts"));
+}
+
+TEST(Glm4Moe, ConfigsThatChangeTheMathematicsAreRefusedByKey) {
+  const std::pair<const char*, Json> changes[] = {{"hidden_act", "gelu"},
+                                                  {"scoring_func", "softmax"},
+                                                  {"num_key_value_heads", 3},
+                                                  {"n_group", 3}};
+  for (const auto& [key, value] : changes) {
+    ChangedCheckpoint changed(kGlm);
+    changed.config[key] = value;
+    EXPECT_THAT(Refusal(changed), AllOf(HasSubstr("config.json"), HasSubstr(key)));
+  }
+}
+
+}  // namespace
+}  // namespace cacheready

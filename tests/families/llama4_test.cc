@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "base/error.h"
+#include "model/model.h"
+#include "support/changed_checkpoint.h"
+
+namespace cacheready {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+const std::filesystem::path kGoldens =
+    std::filesystem::path(CACHEREADY_SOURCE_DIR) / "goldens/families";
+
+const std::filesystem::path kLlama4 = kGoldens / "llama4_text";
+
+TEST(Llama4, DescribesItsRouters) {
+  const Checkpoint checkpoint = Checkpoint::Open(kLlama4);
+  const std::unique_ptr<Model> model = DescribeModel(checkpoint);
+  EXPECT_EQ(model->info().expert_layout, "fused");
+  ASSERT_EQ(model->info().moe_layers.size(), 4u);
+  EXPECT_EQ(model->info().moe_layers[3].tensors.weight,
+            "model.layers.3.feed_forward.router.weight");
+  EXPECT_TRUE(model->OpenLayer(0)->moe()->router.weights_on_input);
+}
+
+TEST(Llama4, ALanguageModelInsideAnotherGivesTheSameBits) {
+  ChangedCheckpoint changed(kLlama4);
+  changed.MoveBelow("model.", "language_model.model.");
+  changed.MoveBelow("lm_head.", "language_model.lm_head.");
+  changed.config = {{"model_type", "llama4"},
+                    {"text_config", changed.config},
+                    {"vision_config", {{"model_type", "llama4_vision_model"}}}};
+  EXPECT_EQ(ForwardBits(changed.Write()), ForwardBits(Checkpoint::Open(kLlama4)));
+}
+
+TEST(Llama4, LayerKindsFollowFromIntervals) {
+  ChangedCheckpoint changed(kLlama4);
+  changed.config["no_rope_layers"] = Json::array();
+  for (const char* key : {"layer_types", "moe_layers"}) changed.config.erase(key);
+  EXPECT_EQ(ForwardBits(changed.Write()), ForwardBits(Checkpoint::Open(kLlama4)));
+}
+
+TEST(Llama4, EverySecondLayerIsRoutedAtAStepOfTwo) {
+  ChangedCheckpoint changed(kGoldens / "llama4_text-interleave");
+  changed.config.erase("moe_layers");
+  EXPECT_EQ(ForwardBits(changed.Write()),
+            ForwardBits(Checkpoint::Open(kGoldens / "llama4_text-interleave")));
+}
+
+TEST(Llama4, TemperatureTuningMayBeWrittenAsANumber) {
+  const std::filesystem::path tuned = kGoldens / "llama4_text-temperature";
+  ChangedCheckpoint changed(tuned);
+  changed.config["no_rope_layers"] = {1, 0};
+  const std::vector<std::byte> expected = ForwardBits(changed.Write());
+  changed.config["attn_temperature_tuning"] = 4;
+  EXPECT_EQ(ForwardBits(changed.Write()), expected);
+  changed.config["attn_temperature_tuning"] = 0;
+  EXPECT_NE(ForwardBits(changed.Write()), expected);
+}
+
+TEST(Llama4, ConfigsThatChangeTheMathematicsAreRefusedByKey) {
+  const std::pair<const char*, Json> changes[] = {
+      {"hidden_act", "gelu"},
+      {"attention_chunk_size", nullptr},
+      {"no_rope_layers", {1, 0}},
+      {"layer_types", {"full_attention"}},
+      {"layer_types", {"full_attention", "full_attention", "full_attention", "sliding_attention"}},
+      {"num_experts_per_tok", 9},
+      {"partial_rotary_factor", 0.5},
+      {"num_key_value_heads", 3}};
+  for (const auto& [key, value] : changes) {
+    ChangedCheckpoint changed(kLlama4);
+    changed.config[key] = value;
+    EXPECT_THAT(Refusal(changed), AllOf(HasSubstr("config.json"), HasSubstr(key)));
+  }
+}
+
+TEST(Llama4, EveryTensorOfALayerIsAskedForAndItsShapeChecked) {
+  const ChangedCheckpoint names(kLlama4);
+  for (const auto& tensor : names.tensors) {
+    if (tensor.name.find("layers.1.") == std::string::npos) continue;
+    ChangedCheckpoint missing(kLlama4);
+    missing.Remove(tensor.name);
+    const std::string module = tensor.name.substr(0, tensor.name.rfind(".weight"));
+    EXPECT_THAT(Refusal(missing), HasSubstr(module.substr(module.rfind('.') + 1))) << tensor.name;
+    ChangedCheckpoint misshapen(kLlama4);
+    misshapen.Find(tensor.name).shape.push_back(1);
+    EXPECT_THAT(Refusal(misshapen), HasSubstr("expected")) << tensor.name;
+  }
+}
+
+}  // namespace
+}  // namespace cacheready
