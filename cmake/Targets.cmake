@@ -25,6 +25,7 @@ function(cacheready_folder name)
     target_link_libraries(${name}_tests PRIVATE cr_${name} ${arg_TEST_DEPENDS} cacheready_warnings
                           GTest::gtest_main GTest::gmock)
     target_compile_definitions(${name}_tests PRIVATE CACHEREADY_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+    target_compile_options(${name}_tests PRIVATE -O1)  # most of a build is compiling tests
     gtest_discover_tests(${name}_tests TEST_PREFIX ${name}. PROPERTIES LABELS "${arg_LABELS}" TIMEOUT 600
                          DISCOVERY_TIMEOUT 60)
   endif()

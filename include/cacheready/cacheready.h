@@ -42,7 +42,7 @@ struct ScanRequest {
   std::string out;          // folder
   std::string profile;      // "" = the checkpoint's own
   std::int64_t tokens = 16384;
-  std::int64_t document_tokens = 2048;
+  std::int64_t document_tokens = 512;  // longer ones are cut: evidence needs many documents
   std::uint64_t seed = 0;
   double tolerance = 1.0;
   std::uint64_t memory_bytes = std::uint64_t{1} << 30;  // for expert outputs held at once
@@ -126,7 +126,7 @@ struct CanonicalizeRequest {
   std::string run;          // folder of everything measured; "" = OUT.run
   std::string profile;
   std::int64_t tokens = 16384;
-  std::int64_t document_tokens = 2048;
+  std::int64_t document_tokens = 512;
   std::int64_t check_tokens = 4096;
   std::int64_t evaluation_tokens = 4096;  // of the quality measurement; 0 = left out
   std::uint64_t seed = 0;

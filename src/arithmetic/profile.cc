@@ -3,8 +3,8 @@
 // fp32         the reference: nothing is rounded, weights are read as their format defines them.
 //              Experts are summed by expert, so that a near tie inside a selection cannot matter.
 // bf16-tp1     vLLM on one GPU, bf16 activations, weights dequantized to bf16.
-// bf16-eager   transformers' eager mode: as bf16-tp1, but routing weights in bf16 and the experts'
-//              outputs summed in expert order.
+// bf16-eager   transformers' eager mode: as bf16-tp1, but routing weights in bf16, the experts'
+//              outputs summed in expert order, and a rounding after each operator of DeltaNet.
 // fp8-w8a8     bf16-tp1, but a linear over fp8 blocks multiplies dynamic e4m3 activations (per
 // token
 //              and block of columns) by the exact codes, scales applied in fp32.
@@ -41,12 +41,19 @@ constexpr RoundingLine kRoundings[] = {
     {RoundingPoint::kNorm,                   {kNone, kBf16,   kBf16,     kBf16}},
     {RoundingPoint::kLinear,                 {kNone, kBf16,   kBf16,     kBf16}},
     {RoundingPoint::kRotary,                 {kNone, kBf16,   kBf16,     kBf16}},
+    // Gated DeltaNet in transformers' eager mode is made of separate operators that round: the
+    // convolution before its SiLU, unit q and k, beta, the norm before its gate. The engines'
+    // kernels keep these in fp32.
+    {RoundingPoint::kConvolutionSum,         {kNone, kNone,   kBf16,     kNone}},
     {RoundingPoint::kConvolution,            {kNone, kBf16,   kBf16,     kBf16}},
     // Flash kernels feed exp(s - max) to the second product in bf16, the sum stays fp32.
     {RoundingPoint::kAttentionProbabilities, {kNone, kBf16,   kBf16,     kBf16}},
     {RoundingPoint::kAttentionOutput,        {kNone, kBf16,   kBf16,     kBf16}},
+    {RoundingPoint::kNormalizedKeys,         {kNone, kNone,   kBf16,     kNone}},
+    {RoundingPoint::kUpdateStrength,         {kNone, kNone,   kBf16,     kNone}},
     // Output of the delta rule; its state is fp32 in every preset.
     {RoundingPoint::kRecurrence,             {kNone, kBf16,   kBf16,     kBf16}},
+    {RoundingPoint::kUngatedNorm,            {kNone, kNone,   kBf16,     kNone}},
     {RoundingPoint::kGate,                   {kNone, kBf16,   kBf16,     kBf16}},
     // silu_and_mul rounds the silu, then the product.
     {RoundingPoint::kSilu,                   {kNone, kBf16,   kBf16,     kBf16}},

@@ -74,6 +74,12 @@ TEST(Profiles, VllmKeepsRoutingWeightsInFp32AndTransformersDoesNot) {
   EXPECT_EQ(GetProfile("bf16-tp1").at(RoundingPoint::kRouterWeights), Rounding::kNone);
   EXPECT_EQ(GetProfile("bf16-eager").at(RoundingPoint::kRouterWeights), Rounding::kBf16);
   EXPECT_EQ(GetProfile("bf16-tp1").at(RoundingPoint::kRouterLogits), Rounding::kBf16);
+  // Operators that the engines' DeltaNet kernels fuse.
+  for (const RoundingPoint point : {RoundingPoint::kConvolutionSum, RoundingPoint::kNormalizedKeys,
+                                    RoundingPoint::kUpdateStrength, RoundingPoint::kUngatedNorm}) {
+    EXPECT_EQ(GetProfile("bf16-tp1").at(point), Rounding::kNone);
+    EXPECT_EQ(GetProfile("bf16-eager").at(point), Rounding::kBf16);
+  }
   EXPECT_TRUE(GetProfile("bf16-tp1").expert_sum_in_topk_order);
   EXPECT_FALSE(GetProfile("bf16-eager").expert_sum_in_topk_order);
 }

@@ -34,9 +34,17 @@ double BootstrapUpper(const Clustered& data,
                       const std::function<double(std::span<const double>)>& statistic, double level,
                       int draws, std::uint64_t seed);
 
-// Two-sided studentized (bootstrap-t) interval of the token-weighted mean of a clustered sample,
-// `draws` resamples of clusters; falls back to the percentile interval below 3 clusters. Efron &
-// Tibshirani 1993, ch. 12.
+enum class IntervalKind : std::uint8_t {
+  // Bootstrap-t (Efron & Tibshirani 1993, ch. 12): the best for values of either sign.
+  kStudentized,
+  // Bias-corrected and accelerated percentiles (ibid., ch. 14): for values that cannot be negative
+  // and may be rare. Where one cluster holds nearly all of the sum, resamples without it have next
+  // to no spread, and dividing by that sends the studentized limit to absurd heights.
+  kBca,
+};
+
+// Two-sided interval of the token-weighted mean of a clustered sample, `draws` resamples of
+// clusters; falls back to the percentile interval below 3 clusters.
 struct MeanInterval {
   double mean = 0;
   double standard_error = 0;  // cluster-robust
@@ -44,6 +52,7 @@ struct MeanInterval {
   int clusters = 0;
   double design_effect = 1;  // cluster-robust variance over the iid variance
 };
-MeanInterval ClusteredMean(const Clustered& data, double level, int draws, std::uint64_t seed);
+MeanInterval ClusteredMean(const Clustered& data, double level, int draws, std::uint64_t seed,
+                           IntervalKind kind = IntervalKind::kStudentized);
 
 }  // namespace cacheready

@@ -124,6 +124,54 @@ TEST(Statistics, ClusteredMeanCoversTheTruth) {
   EXPECT_LE(covered, 0.985 * kSamples);
 }
 
+Clustered OneValueEach(const std::vector<double>& values) {
+  Clustered data;
+  data.values = values;
+  for (std::size_t c = 0; c < values.size(); ++c) {
+    data.cluster.push_back(static_cast<std::int32_t>(c));
+  }
+  return data;
+}
+
+// scipy 1.17 stats.bootstrap(method="BCa", n_resamples=1000000, confidence_level=0.9) of the same.
+TEST(Statistics, BcaIntervalIsThatOfScipy) {
+  const MeanInterval result =
+      ClusteredMean(OneValueEach({0.1, 0.2, 0.3, 0.1, 2.5, 0.4, 0.2, 1.1, 0.3, 0.1, 0.6, 0.2}), 0.9,
+                    20000, 1, IntervalKind::kBca);
+  EXPECT_NEAR(result.interval.low, 0.28333, 0.01);
+  EXPECT_NEAR(result.interval.high, 1.025, 0.02);
+}
+
+TEST(Statistics, BcaIntervalOfIndependentValuesIsTheTextbookInterval) {
+  const MeanInterval result =
+      ClusteredMean(NormalSample(400, 1, 6), 0.95, 2000, 1, IntervalKind::kBca);
+  EXPECT_NEAR(result.interval.high - result.mean, 1.96 * result.standard_error,
+              0.2 * result.standard_error);
+  EXPECT_NEAR(result.mean - result.interval.low, 1.96 * result.standard_error,
+              0.2 * result.standard_error);
+}
+
+// One document of 24 holds everything. The exact limits of one event seen are 0.05 and 4.74 events.
+TEST(Statistics, BcaLimitsOfOneRareEventAreNearThoseOfAPoissonCount) {
+  std::vector<double> values(24, 0.0);
+  values[7] = 24;
+  const auto interval =
+      ClusteredMean(OneValueEach(values), 0.9, 2000, 1, IntervalKind::kBca).interval;
+  EXPECT_GE(interval.high, 4);
+  EXPECT_LE(interval.high, 6);
+  EXPECT_EQ(interval.low, 0);
+  values.assign(24, 0.001);
+  values[7] = 24;
+  EXPECT_GT(ClusteredMean(OneValueEach(values), 0.9, 2000, 1).interval.high, 100);  // studentized
+}
+
+TEST(Statistics, BcaIntervalOfConstantValuesHasNoWidth) {
+  const MeanInterval result =
+      ClusteredMean(OneValueEach({0, 0, 0, 0}), 0.9, 200, 1, IntervalKind::kBca);
+  EXPECT_EQ(result.interval.low, 0);
+  EXPECT_EQ(result.interval.high, 0);
+}
+
 TEST(Statistics, WeighsClustersByTheirValues) {
   const Clustered data = {{1, 1, 1, 5}, {0, 0, 0, 9}};
   EXPECT_DOUBLE_EQ(ClusteredMean(data, 0.95, 200, 1).mean, 2.0);

@@ -239,6 +239,12 @@ const Json& Checkpoint::text_config() const {
   return config_;
 }
 
+std::optional<Json> Checkpoint::FindJsonFile(std::string_view name) const {
+  const fs::path path = folder_ / name;
+  if (!fs::exists(fs::symlink_status(path))) return std::nullopt;
+  return ParseJson(ReadTextFile(path, kMaxConfigBytes), path.string());
+}
+
 std::vector<std::string_view> Checkpoint::TensorNames() const {
   std::vector<std::string_view> names;
   names.reserve(tensors_.size());

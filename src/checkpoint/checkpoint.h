@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -44,6 +45,8 @@ class Checkpoint {
   // config() itself, or its nested text_config where there is one (also llm_config /
   // language_config).
   const Json& text_config() const;
+  // Another JSON file of the folder, nullopt if it is not there. Fails if it is no JSON.
+  std::optional<Json> FindJsonFile(std::string_view name) const;
   const std::vector<Shard>& shards() const { return shards_; }  // in file-name order
   const std::vector<std::string>& warnings() const {
     return warnings_;

@@ -121,6 +121,9 @@ TEST(SafetensorsHeader, RefusesAHeaderLongerThanTheFileOrTheLimit) {
   const std::uint64_t length = 100'000'001;
   std::memcpy(file.data(), &length, sizeof length);
   EXPECT_REFUSED(ErrorOf(file), "header length is 100000001");
+  const std::uint64_t longest = 100'000'000;
+  std::memcpy(file.data(), &longest, sizeof longest);
+  EXPECT_REFUSED(ErrorOf(file), "truncated");
 }
 
 TEST(SafetensorsHeader, RefusesAGitLfsPointer) {
@@ -146,6 +149,19 @@ TEST(SafetensorsHeader, RefusesInvalidJson) {
         "{\"\xED\xA0\x80\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
         "{\"a\nb\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}"}) {
     EXPECT_REFUSED(ErrorOf(header, 1), "not valid JSON");
+  }
+}
+
+TEST(SafetensorsHeader, RefusesWhatOnlyLenientReadersTakeForJson) {
+  for (const std::string_view header :
+       {"\f{}", "{}\v", "{}\xC2\xA0", "/**/{}", "{}//", "{\"__metadata__\":{}} ,",
+        R"({"t":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"x":NaN}})",
+        R"({"t":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"x":Infinity}})",
+        R"({"t":{"dtype":"U8","shape":[+1],"data_offsets":[0,1]}})",
+        R"({"t":{"dtype":"U8","shape":[0x1],"data_offsets":[0,1]}})",
+        "{\"__metadata__\":{\"a\":\"\xC0\xAF\"}}"}) {
+    EXPECT_NE(ErrorOf(header, 1), "no error") << header;
+    EXPECT_THAT(ErrorOf(header, 1), testing::Not(HasSubstr("follow the last tensor"))) << header;
   }
 }
 
@@ -183,6 +199,7 @@ TEST(SafetensorsHeader, RefusesRepeatedMetadata) {
   EXPECT_REFUSED(ErrorOf(R"({"__metadata__":{},"__metadata\u005f_":{}})", 0),
                  "__metadata__ appears twice");
   EXPECT_REFUSED(ErrorOf(R"({"__metadata__":{"a":"1","a":"2"}})", 0), "key 'a' appears twice");
+  EXPECT_REFUSED(ErrorOf(R"({"__metadata__":{"a":"1","\u0061":"2"}})", 0), "key 'a' appears twice");
 }
 
 TEST(SafetensorsHeader, RefusesMetadataThatIsNoMapOfStrings) {
@@ -293,6 +310,11 @@ TEST(SafetensorsHeader, RefusesHolesOverlapsAndOffsetsInReverse) {
   EXPECT_EQ(two(4, 8, 0, 4), "no error");
   EXPECT_REFUSED(two(0, 4, 5, 9), "tensor 'b' begins at byte 5, but 'a' ends at 4: a hole");
   EXPECT_REFUSED(two(1, 5, 5, 9), "tensor 'a' begins at byte 1, but 'the header' ends at 0");
+  EXPECT_REFUSED(ErrorOf(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},
+                             "z":{"dtype":"U8","shape":[0],"data_offsets":[5,5]}})",
+                         5),
+                 "a hole");
+  EXPECT_REFUSED(ErrorOf(R"({"z":{"dtype":"U8","shape":[0],"data_offsets":[1,1]}})", 1), "a hole");
   EXPECT_REFUSED(two(0, 4, 3, 7), "tensor 'b' begins at byte 3, but 'a' ends at 4: they overlap");
   EXPECT_REFUSED(two(0, 4, 0, 4), "they overlap");
   EXPECT_REFUSED(two(4, 0, 4, 8), "before it begins");

@@ -16,8 +16,7 @@ void AddApply(CLI::App& app, Invocation& invocation) {
   command
       ->add_option("--link", request->link,
                    "how unpatched files get to OUT: auto (reflink, else copy), reflink, "
-                   "hardlink, copy",
-                   true)
+                   "hardlink, copy")
       ->check(CLI::IsMember({"auto", "reflink", "hardlink", "copy"}));
   auto* revert = command->add_flag("--revert", request->revert, "undo a delta");
   command->add_flag("--delta", request->delta, "write old and new rows as a small file")

@@ -11,33 +11,28 @@ void AddTextOptions(CLI::App* command, CanonicalizeRequest& request) {
   command->add_option("--evaluation", request.evaluation,
                       "unseen text for check and eval, likewise (default: a quarter of the "
                       "calibration documents, held out)");
-  command->add_option("--tokens", request.tokens, "calibration tokens", true)
+  command->add_option("--tokens", request.tokens, "calibration tokens")->check(CLI::PositiveNumber);
+  command->add_option("--document-tokens", request.document_tokens, "longer documents are cut")
       ->check(CLI::PositiveNumber);
-  command
-      ->add_option("--document-tokens", request.document_tokens, "longer documents are cut", true)
-      ->check(CLI::PositiveNumber);
-  command
-      ->add_option("--check-tokens", request.check_tokens, "tokens of the end-to-end check", true)
+  command->add_option("--check-tokens", request.check_tokens, "tokens of the end-to-end check")
       ->check(CLI::PositiveNumber);
   command
       ->add_option("--eval-tokens", request.evaluation_tokens,
-                   "tokens of the quality measurement (0: left out)", true)
+                   "tokens of the quality measurement (0: left out)")
       ->check(CLI::NonNegativeNumber);
-  command->add_option("--seed", request.seed, "of every choice made", true);
+  command->add_option("--seed", request.seed, "of every choice made");
 }
 
 void AddDecisionOptions(CLI::App* command, CanonicalizeRequest& request) {
   command->add_option("--profile", request.profile, kProfileHelp);
   command->add_option("--tolerance", request.tolerance,
-                      "largest distance, in units of what two renditions of one expert differ by",
-                      true);
+                      "largest distance, in units of what two renditions of one expert differ by");
   command->add_option("--budget", request.budget,
-                      "share of each layer's profile change that tying may use", true);
-  command->add_option("--max-group", request.max_group, "members of a group (0: the router's k)",
-                      true);
+                      "share of each layer's profile change that tying may use");
+  command->add_option("--max-group", request.max_group, "members of a group (0: the router's k)");
   command
       ->add_option("--margin", request.margin,
-                   "nats per token below which two models count as equivalent", true)
+                   "nats per token below which two models count as equivalent")
       ->check(CLI::PositiveNumber);
 }
 
@@ -58,13 +53,12 @@ void AddCanonicalize(CLI::App& app, Invocation& invocation) {
                       "folder of everything measured, and of the report (default: OUT.run)");
   command
       ->add_option("--memory", request->memory_bytes,
-                   "bytes for expert outputs held at once (1GB, 512MB ...)", true)
+                   "bytes for expert outputs held at once (1GB, 512MB ...)")
       ->transform(CLI::AsSizeValue(true));
   command
       ->add_option("--link", request->link,
                    "how unpatched files get to OUT: auto (reflink, else copy), reflink, "
-                   "hardlink, copy",
-                   true)
+                   "hardlink, copy")
       ->check(CLI::IsMember({"auto", "reflink", "hardlink", "copy"}));
   command->add_flag("--force", request->force, "replace an OUT that exists");
   command->add_flag("--fresh", request->fresh, "discard what another scan left in the run folder");

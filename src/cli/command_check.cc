@@ -17,13 +17,12 @@ void AddCheck(CLI::App& app, Invocation& invocation) {
                    std::string(kTextHelp) + "; documents that were scanned are left out")
       ->required();
   command->add_option("-o,--output", request->out, "the plan as it passed");
-  command->add_option("--tokens", request->tokens, "tokens of text", true)
-      ->check(CLI::PositiveNumber);
+  command->add_option("--tokens", request->tokens, "tokens of text")->check(CLI::PositiveNumber);
   command
       ->add_option("--document-tokens", request->document_tokens,
-                   "longer documents are cut (0: so that about 32 take part)", true)
+                   "longer documents are cut (0: so that about 32 take part)")
       ->check(CLI::NonNegativeNumber);
-  command->add_option("--seed", request->seed, "of the sample and the intervals", true);
+  command->add_option("--seed", request->seed, "of the sample and the intervals");
   command->add_flag("--dry-run", request->dry_run, "run the check, write nothing");
   command->callback(
       [&invocation, request] { invocation.run = [request] { return Check(*request); }; });

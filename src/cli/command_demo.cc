@@ -77,11 +77,13 @@ DemoResult RunCase(const DemoCase& demo, const DemoRequest& request, const fs::p
   job.calibration = (data / "text" / "calibration.jsonl").string();
   job.evaluation = (data / "text" / "evaluation.jsonl").string();
   job.tokens = request.tokens;
+  job.document_tokens = 256;
   job.fresh = true;
   job.command = fmt::format(
       "cacheready canonicalize {} -o {} --run {} -c {} --evaluation {} "
-      "--tokens {}",
-      job.source, job.out, job.run, job.calibration, job.evaluation, job.tokens);
+      "--tokens {} --document-tokens {}",
+      job.source, job.out, job.run, job.calibration, job.evaluation, job.tokens,
+      job.document_tokens);
   const Outcome outcome = Canonicalize(job);
   const Json report = ParseJson(outcome.json, "report.json");
   const bool expected = GetString(report, "outcome", "report.json") == demo.expected;
@@ -129,9 +131,9 @@ void AddDemo(CLI::App& app, Invocation& invocation) {
   auto request = std::make_shared<DemoRequest>();
   auto* command =
       app.add_subcommand("demo", "The main job on the models that come with the program");
-  command->add_option("-o,--output", request->out, "folder for what is made", true);
+  command->add_option("-o,--output", request->out, "folder for what is made");
   command->add_option("--data", request->data, "checkout with models/ and text/");
-  command->add_option("--tokens", request->tokens, "calibration tokens", true)
+  command->add_option("--tokens", request->tokens, "calibration tokens")
       ->check(CLI::PositiveNumber);
   command->callback(
       [&invocation, request] { invocation.run = [request] { return RunDemo(*request); }; });

@@ -14,15 +14,14 @@ void AddEvaluate(CLI::App& app, Invocation& invocation) {
   command->add_option("-t,--text", request->text, kTextHelp)->required();
   command->add_option("--profile", request->profile,
                       std::string(kProfileHelp) + "; fp32 measures SRC and OUT alone");
-  command->add_option("--max-tokens", request->max_tokens, "longer documents are cut", true)
+  command->add_option("--max-tokens", request->max_tokens, "longer documents are cut")
       ->check(CLI::PositiveNumber);
-  command
-      ->add_option("--tokens", request->tokens, "tokens in all, sampled by domain (0: all)", true)
+  command->add_option("--tokens", request->tokens, "tokens in all, sampled by domain (0: all)")
       ->check(CLI::NonNegativeNumber);
-  command->add_option("--seed", request->seed, "of the sample and the intervals", true);
+  command->add_option("--seed", request->seed, "of the sample and the intervals");
   command
       ->add_option("--margin", request->margin,
-                   "nats per token below which two models count as equivalent", true)
+                   "nats per token below which two models count as equivalent")
       ->check(CLI::PositiveNumber);
   command->callback(
       [&invocation, request] { invocation.run = [request] { return Evaluate(*request); }; });

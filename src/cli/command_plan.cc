@@ -12,18 +12,16 @@ void AddPlan(CLI::App& app, Invocation& invocation) {
   command->add_option("SCAN", request->scan, "folder that `scan` wrote")->required();
   command->add_option("-o,--output", request->out, "plan.json")->required();
   command->add_option("--tolerance", request->tolerance,
-                      "largest distance, in units of what two renditions of one expert differ by",
-                      true);
+                      "largest distance, in units of what two renditions of one expert differ by");
   command->add_option("--budget", request->budget,
-                      "share of each layer's profile change that tying may use", true);
-  command->add_option("--max-group", request->max_group, "members of a group (0: the router's k)",
-                      true);
-  command->add_option("--seed", request->seed, "of document halves, intervals and controls", true);
+                      "share of each layer's profile change that tying may use");
+  command->add_option("--max-group", request->max_group, "members of a group (0: the router's k)");
+  command->add_option("--seed", request->seed, "of document halves, intervals and controls");
   command
       ->add_option("--method", request->method,
-                   "'outputs', or 'router-correlation': a control that plans nothing", true)
+                   "'outputs', or 'router-correlation': a control that plans nothing")
       ->check(CLI::IsMember({"outputs", "router-correlation"}));
-  command->add_option("--mtp", request->mtp, "routers of multi-token-prediction blocks", true)
+  command->add_option("--mtp", request->mtp, "routers of multi-token-prediction blocks")
       ->check(CLI::IsMember({"leave", "patch"}));
   command->add_flag("--dry-run", request->dry_run, "print the plan, write nothing");
   command->callback(

@@ -13,18 +13,16 @@ void AddScan(CLI::App& app, Invocation& invocation) {
   command->add_option("-c,--calibration", request->calibration, kTextHelp)->required();
   command->add_option("-o,--output", request->out, "folder of the scan")->required();
   command->add_option("--profile", request->profile, kProfileHelp);
-  command->add_option("--tokens", request->tokens, "calibration tokens", true)
+  command->add_option("--tokens", request->tokens, "calibration tokens")
       ->check(CLI::PositiveNumber);
-  command
-      ->add_option("--document-tokens", request->document_tokens, "longer documents are cut", true)
+  command->add_option("--document-tokens", request->document_tokens, "longer documents are cut")
       ->check(CLI::PositiveNumber);
-  command->add_option("--seed", request->seed, "of every choice made", true);
+  command->add_option("--seed", request->seed, "of every choice made");
   command->add_option("--tolerance", request->tolerance,
-                      "as the plan will use it: decides how near a pair must be to be measured",
-                      true);
+                      "as the plan will use it: decides how near a pair must be to be measured");
   command
       ->add_option("--memory", request->memory_bytes,
-                   "bytes for expert outputs held at once (1GB, 512MB ...)", true)
+                   "bytes for expert outputs held at once (1GB, 512MB ...)")
       ->transform(CLI::AsSizeValue(true));
   command->add_flag("--fresh", request->fresh, "discard what another scan left in the folder");
   command->add_flag("--dry-run", request->dry_run, kDryRunHelp);

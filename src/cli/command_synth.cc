@@ -106,31 +106,31 @@ void AddSynth(CLI::App& app, Invocation& invocation) {
       AddKind(synth, invocation, request, "planted",
               "experts copied over others, their router rows a little apart", MakePlanted);
   planted->add_option("SRC", request->source, kSourceHelp)->required();
-  planted->add_option("--groups", request->planted.groups, "in each layer", true);
-  planted->add_option("--group-size", request->planted.group_size, "members of each", true);
+  planted->add_option("--groups", request->planted.groups, "in each layer");
+  planted->add_option("--group-size", request->planted.group_size, "members of each");
   planted->add_option("--row-noise", request->planted.row_noise,
-                      "norm of the difference of the router rows over that of a row", true);
-  planted->add_option("--seed", request->planted.seed, "of the noise", true);
+                      "norm of the difference of the router rows over that of a row");
+  planted->add_option("--seed", request->planted.seed, "of the noise");
 
   auto* graded =
       AddKind(synth, invocation, request, "graded",
               "experts 2j+1 copied from 2j with weight noise (fused plain layout)", MakeGraded);
   graded->add_option("SRC", request->source, kSourceHelp)->required();
   graded->add_option("--scales", request->scales, "relative noise of pair 0, 1, ...")->required();
-  graded->add_option("--row-noise", request->planted.row_noise, "as in planted", true);
-  graded->add_option("--seed", request->seed, "of the noise", true);
+  graded->add_option("--row-noise", request->planted.row_noise, "as in planted");
+  graded->add_option("--seed", request->seed, "of the noise");
 
   auto* fused = AddKind(synth, invocation, request, "fused",
                         "the dequantized twin of an FP8 checkpoint, experts fused", MakeFused);
   fused->add_option("SRC", request->source, kSourceHelp)->required();
-  fused->add_option("--dtype", request->dtype, "bf16 or f32", true)
+  fused->add_option("--dtype", request->dtype, "bf16 or f32")
       ->check(CLI::IsMember({"bf16", "f32"}));
 
   auto* shuffled = AddKind(synth, invocation, request, "shuffled",
                            "the same tensors in other files and another order", MakeShuffled);
   shuffled->add_option("SRC", request->source, kSourceHelp)->required();
-  shuffled->add_option("--shards", request->shards, "files", true);
-  shuffled->add_option("--seed", request->seed, "of the order", true);
+  shuffled->add_option("--shards", request->shards, "files");
+  shuffled->add_option("--seed", request->seed, "of the order");
 
   auto* skeleton =
       AddKind(synth, invocation, request, "skeleton",

@@ -13,7 +13,7 @@ void AddVerify(CLI::App& app, Invocation& invocation) {
   command->add_option("SRC", request->source, kSourceHelp)->required();
   command->add_option("OUT", request->out, "folder that `apply` wrote")->required();
   command->add_option("--plan", request->plan, "plan.json (default: the one inside OUT)");
-  command->add_option("--hash", *hash, "sha256 of every file, or none", true)
+  command->add_option("--hash", *hash, "sha256 of every file, or none")
       ->check(CLI::IsMember({"sha256", "none"}));
   command->callback([&invocation, request, hash] {
     request->hash = *hash == "sha256";

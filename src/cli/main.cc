@@ -70,6 +70,7 @@ int Main(int argc, char** argv) {
   invocation.command = CommandLine(argc, argv);
   AddGlobalOptions(app, options);
   app.require_subcommand(1);
+  app.option_defaults()->always_capture_default();
   for (const CommandMaker add : Commands()) add(app, invocation);
   try {
     app.parse(argc, argv);

@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "formats/dither.h"
 #include "formats/encoded_matrix.h"
+#include "formats/format_files.h"
 #include "tensor/float_formats.h"
 
 namespace cacheready {
@@ -122,18 +123,8 @@ Layout LayoutOf(const TensorView& tensor, const PlainSlice& slice) {
   const std::int64_t width = tensor.shape[dims - 1];
   const std::int64_t out = slice.transposed ? width : height;
   const std::int64_t stride = slice.row_stride;
-  if (slice.index < 0 || slice.index >= slices || slice.row_begin < 0 || stride < 1 ||
-      slice.row_begin > out) {
-    Fail("{}: tensor '{}' {} has no rows from {} (step {}) in slice {}", tensor.file, tensor.name,
-         ShapeText(tensor.shape), slice.row_begin, stride, slice.index);
-  }
-  const std::int64_t available = (out - slice.row_begin + stride - 1) / stride;
   Layout layout;
-  layout.rows = slice.rows < 0 ? available : slice.rows;
-  if (layout.rows > available) {
-    Fail("{}: tensor '{}' {} has {} rows from {} (step {}), expected {}", tensor.file, tensor.name,
-         ShapeText(tensor.shape), available, slice.row_begin, stride, layout.rows);
-  }
+  layout.rows = RowsOfSlice(tensor, slices, out, slice);
   layout.cols = slice.transposed ? height : width;
   layout.row_step = slice.transposed ? stride : stride * width;
   layout.col_step = slice.transposed ? width : 1;
@@ -141,7 +132,43 @@ Layout LayoutOf(const TensorView& tensor, const PlainSlice& slice) {
   return layout;
 }
 
+template <Dtype kDtype>
+bool IsPlain(const FormatRequest& request, const WeightParts& parts) {
+  const std::string_view name = request.slice ? "" : ".weight";
+  return parts.Are({name}) && parts.Get(name).dtype == kDtype;
+}
+
 }  // namespace
+
+std::int64_t RowsOfSlice(const TensorView& tensor, std::int64_t slices, std::int64_t out,
+                         const PlainSlice& slice) {
+  const std::int64_t stride = slice.row_stride;
+  if (slice.index < 0 || slice.index >= slices || slice.row_begin < 0 || stride < 1 ||
+      slice.row_begin > out) {
+    Fail("{}: tensor '{}' {} has no rows from {} (step {}) in slice {}", tensor.file, tensor.name,
+         ShapeText(tensor.shape), slice.row_begin, stride, slice.index);
+  }
+  const std::int64_t available = (out - slice.row_begin + stride - 1) / stride;
+  if (slice.rows > available) {
+    Fail("{}: tensor '{}' {} has {} rows from {} (step {}), expected {}", tensor.file, tensor.name,
+         ShapeText(tensor.shape), available, slice.row_begin, stride, slice.rows);
+  }
+  return slice.rows < 0 ? available : slice.rows;
+}
+
+bool IsBf16(const FormatRequest& request, const WeightParts& parts) {
+  return IsPlain<Dtype::kBF16>(request, parts);
+}
+bool IsF16(const FormatRequest& request, const WeightParts& parts) {
+  return IsPlain<Dtype::kF16>(request, parts);
+}
+bool IsF32(const FormatRequest& request, const WeightParts& parts) {
+  return IsPlain<Dtype::kF32>(request, parts);
+}
+
+EncodedMatrixPtr OpenPlain(const FormatRequest& request, const WeightParts& parts) {
+  return MakePlainMatrix(parts.first(), request.slice.value_or(PlainSlice{}));
+}
 
 EncodedMatrixPtr MakePlainMatrix(const TensorView& tensor, const PlainSlice& slice) {
   const Layout layout = LayoutOf(tensor, slice);

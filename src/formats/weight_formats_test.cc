@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "formats/fake_checkpoint.h"
 
 namespace cacheready {
 namespace {
@@ -13,27 +14,6 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
-
-// Tensors of zeros beside the module "m".
-class FakeCheckpoint {
- public:
-  void Add(const std::string& name, Dtype dtype, std::vector<std::int64_t> shape) {
-    TensorView view{name, dtype, std::move(shape), {}, "shard.safetensors"};
-    view.bytes = std::span(zeros_).first(
-        static_cast<std::size_t>(view.NumElements() * DtypeBits(dtype) / 8));
-    tensors_[name] = view;
-  }
-  TensorFinder finder() const {
-    return [this](std::string_view name) -> const TensorView* {
-      const auto found = tensors_.find(std::string(name));
-      return found == tensors_.end() ? nullptr : &found->second;
-    };
-  }
-
- private:
-  std::vector<std::byte> zeros_ = std::vector<std::byte>(1 << 20);
-  std::map<std::string, TensorView> tensors_;
-};
 
 TEST(WeightFormats, FindsPlainAndFp8BlockWeights) {
   FakeCheckpoint checkpoint;
@@ -51,8 +31,8 @@ TEST(WeightFormats, FindsPlainAndFp8BlockWeights) {
   EXPECT_EQ(name("c"), "f32");
   EXPECT_EQ(name("d"), "fp8-block");
   EXPECT_EQ(OpenWeight({.module = "d", .rows = 130, .cols = 8}, find)->format(), "fp8-block");
-  const WeightFormat* fp8 = FindWeightFormat({.module = "d"}, find);
-  EXPECT_THAT(fp8->tensors({.module = "d"}, find), ElementsAre("d.weight", "d.weight_scale_inv"));
+  EXPECT_THAT(WeightTensorNames({.module = "d"}, find),
+              ElementsAre("d.weight", "d.weight_scale_inv"));
 }
 
 TEST(WeightFormats, ReturnsNullOnlyIfNoTensorOfTheModuleIsThere) {
@@ -69,6 +49,20 @@ TEST(WeightFormats, RefusesAnOtherShapeThanTheConfigSays) {
   EXPECT_THAT([&] { OpenWeight({.module = "m", .rows = 8, .cols = 4}, checkpoint.finder()); },
               ThrowsMessage<Error>(AllOf(HasSubstr("shard.safetensors"), HasSubstr("'m.weight'"),
                                          HasSubstr("[4, 8]"), HasSubstr("[8, 4]"))));
+}
+
+TEST(WeightFormats, FindsTheShapeOfFusedWeights) {
+  FakeCheckpoint checkpoint;
+  checkpoint.Add("plain", Dtype::kBF16, {4, 8, 6});
+  checkpoint.Add("packed_blocks", Dtype::kU8, {4, 10, 2, 16});
+  checkpoint.Add("packed_scales", Dtype::kU8, {4, 10, 2});
+  checkpoint.Add("packed_bias", Dtype::kBF16, {4, 10});
+  const TensorFinder find = checkpoint.finder();
+  EXPECT_THAT(FindFusedShape({.module = "plain"}, find), ElementsAre(4, 8, 6));
+  EXPECT_THAT(FindFusedShape({.module = "packed"}, find), ElementsAre(4, 10, 64));
+  EXPECT_THAT(FindFusedShape({.module = "absent"}, find), ElementsAre());
+  EXPECT_EQ(OpenWeight({.module = "packed", .slice = PlainSlice{.index = 3}}, find)->format(),
+            "mxfp4");
 }
 
 struct UnknownCase {
@@ -94,26 +88,30 @@ TEST_P(UnknownFormat, IsRefusedByTheNamesOfItsTensors) {
 INSTANTIATE_TEST_SUITE_P(
     Published, UnknownFormat,
     ::testing::Values(
-        UnknownCase{"gptq",
-                    {{".qweight", Dtype::kI32},
-                     {".qzeros", Dtype::kI32},
-                     {".scales", Dtype::kF16},
-                     {".g_idx", Dtype::kI32}}},
-        UnknownCase{"packed",
-                    {{".weight_packed", Dtype::kI32},
-                     {".weight_scale", Dtype::kBF16},
-                     {".weight_shape", Dtype::kI64}}},
-        UnknownCase{"mxfp4", {{"_blocks", Dtype::kU8}, {"_scales", Dtype::kU8}}},
-        UnknownCase{"nvfp4",
+        UnknownCase{"gptqwithoutzeros", {{".qweight", Dtype::kI32}, {".scales", Dtype::kF16}}},
+        UnknownCase{"packedwithoutshape",
+                    {{".weight_packed", Dtype::kI32}, {".weight_scale", Dtype::kBF16}}},
+        UnknownCase{"nvfp4withsmoothing",
                     {{".weight", Dtype::kU8},
                      {".weight_scale", Dtype::kF8E4M3},
-                     {".weight_scale_2", Dtype::kF32}}},
-        UnknownCase{"fp8tensor", {{".weight", Dtype::kF8E4M3}, {".weight_scale", Dtype::kF32}}},
-        UnknownCase{"fp8static",
+                     {".weight_scale_2", Dtype::kF32},
+                     {".pre_quant_scale", Dtype::kBF16}}},
+        UnknownCase{"nvfp4withlowrank",
+                    {{".weight", Dtype::kU8},
+                     {".weight_scale", Dtype::kF8E4M3},
+                     {".weight_scale_2", Dtype::kF32},
+                     {".svdquant_lora_a", Dtype::kBF16}}},
+        UnknownCase{"nvfp4withoutglobal",
+                    {{".weight", Dtype::kU8}, {".weight_scale", Dtype::kF8E4M3}}},
+        UnknownCase{"int4bytes", {{".weight", Dtype::kU8}, {".weight_scale", Dtype::kF32}}},
+        UnknownCase{"bitsandbytes4", {{".weight", Dtype::kU8}, {".weight.absmax", Dtype::kF32}}},
+        UnknownCase{"bitsandbytes8", {{".weight", Dtype::kI8}, {".SCB", Dtype::kF32}}},
+        UnknownCase{"twofp8scales",
                     {{".weight", Dtype::kF8E4M3},
-                     {".weight_scale_inv", Dtype::kF32},
-                     {".input_scale", Dtype::kF32}}},
+                     {".weight_scale", Dtype::kF32},
+                     {".weight_scale_inv", Dtype::kF32}}},
         UnknownCase{"barefp8", {{".weight", Dtype::kF8E4M3}}},
+        UnknownCase{"barefp8e5m2", {{".weight", Dtype::kF8E5M2}, {".weight_scale", Dtype::kF32}}},
         UnknownCase{"plainwithscale",
                     {{".weight", Dtype::kBF16}, {".weight_scale_inv", Dtype::kBF16}}}),
     [](const auto& instance) { return instance.param.name; });

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 
@@ -71,7 +72,33 @@ class TemporaryFile {
   bool published_ = false;
 };
 
+// ".NAME.PID.NUMBER.tmp", as TemporaryFile makes it.
+bool IsTemporaryName(std::string_view name) {
+  constexpr std::string_view kEnd = ".tmp";
+  if (!name.starts_with('.') || !name.ends_with(kEnd)) return false;
+  name.remove_suffix(kEnd.size());
+  for (int part = 0; part < 2; ++part) {
+    const std::size_t dot = name.rfind('.');
+    const std::string_view number = name.substr(dot + 1);
+    if (dot == 0 || number.empty() ||
+        number.find_first_not_of("0123456789") != std::string_view::npos) {
+      return false;
+    }
+    name = name.substr(0, dot);
+  }
+  return true;
+}
+
 }  // namespace
+
+void RemoveTemporaryFiles(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> left;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const bool regular = std::filesystem::is_regular_file(entry.symlink_status());
+    if (regular && IsTemporaryName(entry.path().filename().string())) left.push_back(entry.path());
+  }
+  for (const std::filesystem::path& path : left) std::filesystem::remove(path);
+}
 
 void PublishFile(const std::filesystem::path& path, std::span<const std::byte> bytes) {
   const std::filesystem::file_status status = std::filesystem::symlink_status(path);

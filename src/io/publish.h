@@ -15,6 +15,10 @@ namespace cacheready {
 void PublishFile(const std::filesystem::path& path, std::span<const std::byte> bytes);
 void PublishFile(const std::filesystem::path& path, std::string_view text);
 
+// Removes what calls of PublishFile into this folder left there when they were killed. Requires: no
+// other process publishes there now (FolderLock).
+void RemoveTemporaryFiles(const std::filesystem::path& folder);
+
 // fsync of a folder, so that names made in it are durable.
 void SyncFolder(const std::filesystem::path& folder);
 

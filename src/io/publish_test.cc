@@ -54,6 +54,20 @@ class PublishTest : public testing::Test {
   fs::path folder_;
 };
 
+TEST_F(PublishTest, RemovesWhatKilledCallsLeftAndNothingElse) {
+  for (const char* name :
+       {".plan.json.123.0.tmp", ".a.1.2.tmp", ".plan.json.tmp", "plan.json.123.0.tmp", ".123.0.tmp",
+        ".plan.json.123.x.tmp", ".plan.json.123.0", ".a..0.tmp", "plan.json"}) {
+    std::ofstream(folder_ / name) << "x";
+  }
+  fs::create_directory(folder_ / ".b.1.2.tmp");
+  RemoveTemporaryFiles(folder_);
+  EXPECT_THAT(Names(),
+              testing::UnorderedElementsAre(".plan.json.tmp", "plan.json.123.0.tmp", ".123.0.tmp",
+                                            ".plan.json.123.x.tmp", ".plan.json.123.0", ".a..0.tmp",
+                                            ".b.1.2.tmp", "plan.json"));
+}
+
 TEST_F(PublishTest, WritesTheFileAndLeavesNoTemporary) {
   PublishFile(folder_ / "plan.json", "{}\n");
   EXPECT_EQ(ReadTextFile(folder_ / "plan.json"), "{}\n");

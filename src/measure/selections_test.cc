@@ -59,9 +59,9 @@ TEST(Selections, FlipsAreCountedByLayerAndByToken) {
     return Selections{SelectionsOf(3, RoutingOf(std::move(first))),
                       SelectionsOf(7, RoutingOf(std::move(second)))};
   };
-  const SelectionFlips flips = CompareSelections(selections({0, 5, 0, 5, 0, 5}, {8, 9, 8, 9, 8, 9}),
-                                                 selections({1, 5, 0, 5, 0, 6}, {8, 9, 8, 9, 7, 9}),
-                                                 kGroups);
+  const SelectionFlips flips =
+      CompareSelections(selections({0, 5, 0, 5, 0, 5}, {8, 9, 8, 9, 8, 9}),
+                        selections({1, 5, 0, 5, 0, 6}, {8, 9, 8, 9, 7, 9}), kGroups);
   EXPECT_THAT(flips.by_layer, ElementsAre(2, 1));
   EXPECT_THAT(flips.by_token, ElementsAre(1, 0, 2));
   EXPECT_EQ(flips.tokens, 3);

@@ -29,9 +29,9 @@ std::optional<std::int64_t> TokensToDecide(const Estimate& difference, std::int6
 
 }  // namespace
 
-Estimate EstimateMean(const Clustered& data, const BootstrapOptions& options) {
-  const MeanInterval two_sided = ClusteredMean(data, 0.95, options.draws, options.seed);
-  const MeanInterval one_sided = ClusteredMean(data, 0.90, options.draws, options.seed);
+Estimate EstimateMean(const Clustered& data, const BootstrapOptions& options, IntervalKind kind) {
+  const MeanInterval two_sided = ClusteredMean(data, 0.95, options.draws, options.seed, kind);
+  const MeanInterval one_sided = ClusteredMean(data, 0.90, options.draws, options.seed, kind);
   return {.mean = two_sided.mean,
           .interval = two_sided.interval,
           .lower = one_sided.interval.low,
@@ -68,7 +68,8 @@ Estimate EstimateNllDifference(const Evaluation& evaluation, std::size_t variant
 
 Estimate EstimateKl(const Evaluation& evaluation, std::size_t variant,
                     const BootstrapOptions& options) {
-  return EstimateMean(ByDocument(evaluation, evaluation.variants[variant].scores.kl), options);
+  return EstimateMean(ByDocument(evaluation, evaluation.variants[variant].scores.kl), options,
+                      IntervalKind::kBca);
 }
 
 Estimate EstimateFlips(const Evaluation& evaluation, const SelectionFlips& flips,

@@ -22,7 +22,7 @@ struct BootstrapOptions {
   int draws = 2000;
 };
 
-// A token-weighted mean with studentized bootstrap limits, documents resampled whole.
+// A token-weighted mean with bootstrap limits, documents resampled whole.
 struct Estimate {
   double mean = 0;
   Interval interval;  // two-sided 95 %
@@ -31,7 +31,8 @@ struct Estimate {
   double standard_error = 0;
   double design_effect = 1;
 };
-Estimate EstimateMean(const Clustered& data, const BootstrapOptions& options);
+Estimate EstimateMean(const Clustered& data, const BootstrapOptions& options,
+                      IntervalKind kind = IntervalKind::kStudentized);
 Json ToJson(const Estimate& estimate);  // mean, low, high, upper, standard_error, design_effect
 
 // (sum n)^2 / sum n^2 over the scored tokens n of the documents.
@@ -42,6 +43,7 @@ Estimate EstimateNll(const Evaluation& evaluation, std::size_t variant,
 // Paired, this - base.
 Estimate EstimateNllDifference(const Evaluation& evaluation, std::size_t variant,
                                const BootstrapOptions& options);
+// Limits of the kind kBca: few tokens of few documents may hold all of it.
 Estimate EstimateKl(const Evaluation& evaluation, std::size_t variant,
                     const BootstrapOptions& options);
 // Share of token-layers whose selection differs from the base's. Requires routed layers.

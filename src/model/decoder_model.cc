@@ -63,6 +63,7 @@ class DecoderModel final : public Model {
     if (spec_.head != spec_.embedding) {
       head_ = weights_.Open(spec_.head, info.vocab, info.hidden);
     }
+    spec_.info.quantization = QuantizationText(weights_.quantization());
     if (!spec_.head_bias.empty()) head_bias_ = weights_.Values(spec_.head_bias, {info.vocab});
     CheckLayers(checkpoint);
   }
@@ -93,10 +94,8 @@ class DecoderModel final : public Model {
     return RunNorm(arithmetic, OpenFinalNorm(weights_), hidden);
   }
 
-  const EncodedMatrix& head() const override { return head_ ? *head_ : *embedding_; }
-
   Matrix Logits(const Arithmetic& arithmetic, const Matrix& x) const override {
-    Matrix logits = Linear(arithmetic, Role::kHead, head(), x, head_bias_);
+    Matrix logits = Linear(arithmetic, Role::kHead, head_ ? *head_ : *embedding_, x, head_bias_);
     if (spec_.logits_divisor != 1) {
       for (float& value : logits.values()) value /= spec_.logits_divisor;
       Round(arithmetic, RoundingPoint::kLogits, logits.values());

@@ -1,46 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/experts.h"
 
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 
 namespace cacheready {
 namespace {
 
-bool HasShape(const TensorView& tensor, std::int64_t a, std::int64_t b, std::int64_t c) {
-  return tensor.shape == std::vector<std::int64_t>{a, b, c};
-}
+using Shape = std::vector<std::int64_t>;
 
-void RequirePlain(const TensorView& tensor) {
-  if (tensor.dtype == Dtype::kBF16 || tensor.dtype == Dtype::kF16 || tensor.dtype == Dtype::kF32) {
-    return;
-  }
-  Fail(
-      "{}: fused experts '{}' are stored as {}, expected BF16, F16 or F32: a quantized checkpoint "
-      "with one tensor an expert and projection is read, a quantized fused one is not",
-      tensor.file, tensor.name, DtypeName(tensor.dtype));
-}
+// One of the two fused weights of a layer.
+struct Fused {
+  std::string tensor;
+  Shape shape;  // [experts, height, width], empty: not there
+};
 
 // True: [experts, in, out]. With the down projection [E, H, I] or [E, I, H] and the other [E, 2I,
 // H] or [E, H, 2I], one of the two always tells (H cannot be I and 2I at once).
-bool IsTransposed(const TensorView& gate_up, const TensorView& down, const ExpertShape& shape) {
+bool IsTransposed(const WeightReader& weights, const Fused& gate_up, const Fused& down,
+                  const ExpertShape& shape) {
   const std::int64_t experts = shape.experts, hidden = shape.hidden;
   const std::int64_t intermediate = shape.intermediate;
-  if (HasShape(gate_up, experts, 2 * intermediate, hidden) &&
-      HasShape(down, experts, hidden, intermediate)) {
+  if (gate_up.shape == Shape{experts, 2 * intermediate, hidden} &&
+      down.shape == Shape{experts, hidden, intermediate}) {
     return false;
   }
-  if (HasShape(gate_up, experts, hidden, 2 * intermediate) &&
-      HasShape(down, experts, intermediate, hidden)) {
+  if (gate_up.shape == Shape{experts, hidden, 2 * intermediate} &&
+      down.shape == Shape{experts, intermediate, hidden}) {
     return true;
   }
   Fail(
       "{}: fused experts '{}' {} and '{}' {} do not fit {} experts of hidden size {} and width {} "
       "(expected [{}, {}, {}] and [{}, {}, {}], or both transposed)",
-      gate_up.file, gate_up.name, ShapeText(gate_up.shape), down.name, ShapeText(down.shape),
-      experts, hidden, intermediate, experts, 2 * intermediate, hidden, experts, hidden,
-      intermediate);
+      weights.checkpoint().folder().string(), gate_up.tensor, ShapeText(gate_up.shape), down.tensor,
+      ShapeText(down.shape), experts, hidden, intermediate, experts, 2 * intermediate, hidden,
+      experts, hidden, intermediate);
 }
 
 // Which rows of expert `e` in gate_up_proj are the gate's, or the up projection's.
@@ -51,19 +48,17 @@ PlainSlice GateUpSlice(const ExpertShape& shape, std::int64_t e, bool up) {
   return slice;
 }
 
-std::vector<FeedForward> OpenFused(const TensorView& gate_up, const TensorView& down,
-                                   const ExpertShape& shape) {
-  RequirePlain(gate_up);
-  RequirePlain(down);
-  const bool transposed = IsTransposed(gate_up, down, shape);
+std::vector<FeedForward> OpenFused(const WeightReader& weights, const Fused& gate_up,
+                                   const Fused& down, const ExpertShape& shape) {
+  const bool transposed = IsTransposed(weights, gate_up, down, shape);
   std::vector<FeedForward> experts;
   for (std::int64_t e = 0; e < shape.experts; ++e) {
     PlainSlice gate = GateUpSlice(shape, e, false), up = GateUpSlice(shape, e, true);
     gate.transposed = up.transposed = transposed;
     FeedForward expert;
-    expert.gate = MakePlainMatrix(gate_up, gate);
-    expert.up = MakePlainMatrix(gate_up, up);
-    expert.down = MakePlainMatrix(down, {.index = e, .transposed = transposed});
+    expert.gate = weights.OpenSlice(gate_up.tensor, gate);
+    expert.up = weights.OpenSlice(gate_up.tensor, up);
+    expert.down = weights.OpenSlice(down.tensor, {.index = e, .transposed = transposed});
     experts.push_back(std::move(expert));
   }
   return experts;
@@ -136,21 +131,21 @@ void OpenBiases(const WeightReader& weights, const std::string& module,
 
 OpenedExperts OpenExperts(const WeightReader& weights, const std::string& module,
                           const ExpertShape& shape, const ProjectionNames& names) {
-  const TensorView* gate_up = weights.checkpoint().FindTensor(module + "." + names.fused_gate_up);
-  const TensorView* down = weights.checkpoint().FindTensor(module + "." + names.fused_down);
+  Fused gate_up{module + "." + names.fused_gate_up, {}}, down{module + "." + names.fused_down, {}};
+  for (Fused* fused : {&gate_up, &down}) fused->shape = weights.FindFusedShape(fused->tensor);
+  const bool has_gate_up = !gate_up.shape.empty(), has_down = !down.shape.empty();
   OpenedExperts opened;
-  if (gate_up == nullptr && down == nullptr) {
+  if (!has_gate_up && !has_down) {
     opened = {OpenEach(weights, module, shape, names), "per-expert"};
-  } else if (gate_up == nullptr || down == nullptr) {
-    Fail("{}: '{}.{}' is there without '{}.{}': fused experts need both",
-         weights.checkpoint().folder().string(), module,
-         gate_up == nullptr ? names.fused_down : names.fused_gate_up, module,
-         gate_up == nullptr ? names.fused_gate_up : names.fused_down);
+  } else if (!has_gate_up || !has_down) {
+    Fail("{}: '{}' is there without '{}': fused experts need both",
+         weights.checkpoint().folder().string(), (has_down ? down : gate_up).tensor,
+         (has_down ? gate_up : down).tensor);
   } else if (weights.Has(fmt::format("{}.0.{}.weight", module, names.gate))) {
     Fail("{}: '{}' is stored twice, fused ('{}') and per expert ('{}.0.{}.weight')",
-         weights.checkpoint().folder().string(), module, gate_up->name, module, names.gate);
+         weights.checkpoint().folder().string(), module, gate_up.tensor, module, names.gate);
   } else {
-    opened = {OpenFused(*gate_up, *down, shape), "fused"};
+    opened = {OpenFused(weights, gate_up, down, shape), "fused"};
     if (shape.bias) OpenFusedBiases(weights, module, shape, opened.experts);
   }
   for (FeedForward& expert : opened.experts) expert.activation = shape.activation;

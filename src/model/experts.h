@@ -47,11 +47,11 @@ FeedForward OpenFeedForward(const WeightReader& weights, const std::string& modu
 void OpenBiases(const WeightReader& weights, const std::string& module,
                 const ProjectionNames& names, FeedForward& ffn);
 
-// Either `module`.E.{gate,up,down}_proj in any format, or the plain fused tensors
-// `module`.gate_up_proj and `module`.down_proj (or as `names` calls them), their biases [experts,
-// out] with `_bias` behind the name. The fused tensors are stored [experts, out, in] or, both of
-// them, [experts, in, out]: told apart by their dims, which never fit both ways. Fails if both
-// layouts or neither are there, naming the tensors.
+// Either `module`.E.{gate,up,down}_proj or the fused weights `module`.gate_up_proj and
+// `module`.down_proj (or as `names` calls them), in any format, their biases [experts, out] with
+// `_bias` behind the name. Plain fused weights are stored [experts, out, in] or, both of them,
+// [experts, in, out]: told apart by their dims, which never fit both ways. Fails if both layouts or
+// neither are there, naming the tensors.
 OpenedExperts OpenExperts(const WeightReader& weights, const std::string& module,
                           const ExpertShape& shape, const ProjectionNames& names = {});
 

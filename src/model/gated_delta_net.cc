@@ -120,21 +120,25 @@ class GatedDeltaNet final : public Mixer {
     Matrix mixed =
         CausalConvolution(projected.qkv, kernel_, spec_.convolution_width, {}, documents);
     // The convolution kernels of the engines apply SiLU before their one rounding.
+    Round(arithmetic, RoundingPoint::kConvolutionSum, mixed.values());
     Silu(mixed.values());
     Round(arithmetic, RoundingPoint::kConvolution, mixed.values());
 
     Matrix q = CopyColumns(mixed, 0, spec_.key_width());
     Matrix k = CopyColumns(mixed, spec_.key_width(), spec_.key_width());
     const Matrix v = CopyColumns(mixed, 2 * spec_.key_width(), spec_.value_width());
-    // Normalized and scaled inside the recurrence's kernel, in fp32: no rounding here.
+    // Normalized and scaled inside the recurrence's kernel, in fp32, except in eager mode.
     L2NormSlices(q, spec_.key_dim, kL2NormEps);
     L2NormSlices(k, spec_.key_dim, kL2NormEps);
+    Round(arithmetic, RoundingPoint::kNormalizedKeys, q.values());
+    Round(arithmetic, RoundingPoint::kNormalizedKeys, k.values());
     const float scale = 1.0f / std::sqrt(static_cast<float>(spec_.key_dim));
     for (float& value : q.values()) value *= scale;
 
-    Matrix o = GatedDeltaRule(
-        q, k, v, LogDecay(std::move(projected.a)), UpdateStrength(std::move(projected.b)),
-        {spec_.key_heads, spec_.value_heads, spec_.key_dim, spec_.value_dim}, documents);
+    Matrix o = GatedDeltaRule(q, k, v, LogDecay(std::move(projected.a)),
+                              UpdateStrength(arithmetic, std::move(projected.b)),
+                              {spec_.key_heads, spec_.value_heads, spec_.key_dim, spec_.value_dim},
+                              documents);
     Round(arithmetic, RoundingPoint::kRecurrence, o.values());
     GateNorm(arithmetic, std::move(projected.z), o);
     return Linear(arithmetic, Role::kMixerOutput, *out_, o);
@@ -154,14 +158,16 @@ class GatedDeltaNet final : public Mixer {
   }
 
   // beta = sigmoid(b), [tokens, value_heads]
-  static Matrix UpdateStrength(Matrix beta) {
+  static Matrix UpdateStrength(const Arithmetic& arithmetic, Matrix beta) {
     for (float& value : beta.values()) value = SigmoidF(value);
+    Round(arithmetic, RoundingPoint::kUpdateStrength, beta.values());
     return beta;
   }
 
   // o <- norm(o) silu(z), rounded once as the fused kernel does.
   void GateNorm(const Arithmetic& arithmetic, Matrix z, Matrix& o) const {
     RmsNormSlices(o, spec_.value_dim, norm_.weight, norm_.eps, norm_.offset);
+    Round(arithmetic, RoundingPoint::kUngatedNorm, o.values());
     Silu(z.values());
     const std::span<float> products = o.values();
     const std::span<const float> factors = z.values();

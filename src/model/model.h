@@ -99,6 +99,8 @@ struct ModelInfo {
   std::vector<MoeLayerInfo> mtp_routers = {};  // stored, not run
   std::string expert_format = {};              // WeightFormat name of the routed experts
   std::string expert_layout = {};              // "per-expert" or "fused"
+  // What the config says: "fp8: w8a8 dynamic per token 128 columns"; "none" if not quantized.
+  std::string quantization = {};
   std::string attention = {};  // one phrase for people: "Gated DeltaNet 3 : 1 gated attention"
 };
 
@@ -110,7 +112,6 @@ class Model {
                        std::span<const std::int32_t> ids) const = 0;  // Fails on an id >= vocab
   virtual std::unique_ptr<Layer> OpenLayer(std::int64_t layer) const = 0;
   virtual Matrix FinalNorm(const Arithmetic& arithmetic, const Matrix& hidden) const = 0;
-  virtual const EncodedMatrix& head() const = 0;  // [vocab, hidden]
   // [tokens, vocab] from the output of FinalNorm.
   virtual Matrix Logits(const Arithmetic& arithmetic, const Matrix& x) const = 0;
 };

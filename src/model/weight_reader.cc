@@ -6,39 +6,48 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "model/config_reader.h"
+#include "formats/weight_parts.h"
+#include "model/checkpoint_quantization.h"
 
 namespace cacheready {
 
 WeightReader::WeightReader(const Checkpoint& checkpoint, Mode mode)
     : checkpoint_(&checkpoint),
       mode_(mode),
-      find_([&checkpoint](std::string_view name) { return checkpoint.FindTensor(name); }) {
-  const ConfigReader root(checkpoint.config(), (checkpoint.folder() / "config.json").string());
-  const ConfigReader text(checkpoint);
-  const ConfigReader quantization =
-      (root.Has("quantization_config") ? root : text).Object("quantization_config");
-  quant_method_ = quantization.Text("quant_method", "");
-  const std::vector<std::int64_t> block = quantization.Integers("weight_block_size");
-  if (block.empty()) return;
-  if (block.size() != 2 || block[0] < 1 || block[1] < 1) {
-    Fail("{}: key 'weight_block_size' is no pair of positive numbers", quantization.what());
-  }
-  fp8_block_ = {block[0], block[1]};
-}
+      find_([&checkpoint](std::string_view name) { return checkpoint.FindTensor(name); }),
+      quantization_(ReadQuantization(checkpoint)) {}
 
 FormatRequest WeightReader::Request(const std::string& module, std::int64_t rows,
                                     std::int64_t cols) const {
   return {.module = module,
           .rows = rows,
           .cols = cols,
-          .fp8_block = fp8_block_,
-          .quant_method = quant_method_};
+          .scheme = quantization_.FindScheme(module),
+          .quant_method = quantization_.method};
+}
+
+EncodedMatrixPtr WeightReader::OpenChecked(const FormatRequest& request) const {
+  const WeightParts parts(request, find_);
+  const WeightFormat* format = FindWeightFormat(request, parts);
+  if (format != nullptr && format->quantized) {
+    RequireAgreement(quantization_, request.module, format->name, parts.first().file);
+  }
+  return OpenWeight(request, parts);
 }
 
 EncodedMatrixPtr WeightReader::Open(const std::string& module, std::int64_t rows,
                                     std::int64_t cols) const {
-  return OpenWeight(Request(module, rows, cols), find_);
+  return OpenChecked(Request(module, rows, cols));
+}
+
+std::vector<std::int64_t> WeightReader::FindFusedShape(const std::string& tensor) const {
+  return cacheready::FindFusedShape(Request(tensor, -1, -1), find_);
+}
+
+EncodedMatrixPtr WeightReader::OpenSlice(const std::string& tensor, const PlainSlice& slice) const {
+  FormatRequest request = Request(tensor, -1, -1);
+  request.slice = slice;
+  return OpenChecked(request);
 }
 
 EncodedMatrixPtr WeightReader::OpenRouter(const std::string& module, std::int64_t experts,

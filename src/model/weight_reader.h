@@ -10,6 +10,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "formats/encoded_matrix.h"
+#include "formats/quantization_config.h"
 #include "formats/weight_formats.h"
 
 namespace cacheready {
@@ -24,12 +25,18 @@ class WeightReader {
   WeightReader(const Checkpoint& checkpoint, Mode mode);
 
   const Checkpoint& checkpoint() const { return *checkpoint_; }
+  // What the config says of how it is quantized.
+  const QuantizationConfig& quantization() const { return quantization_; }
   bool Has(std::string_view tensor) const { return checkpoint_->FindTensor(tensor) != nullptr; }
 
   // The weight [rows, cols] of a module in whatever format it is stored. Fails if absent.
   EncodedMatrixPtr Open(const std::string& module, std::int64_t rows, std::int64_t cols) const;
-  // The same, refused if it is quantized: router rows are rewritten as they are stored, and a row
-  // whose scale is shared with other rows cannot be.
+  // A weight of all experts stored together as `tensor`, plain or quantized: its shape [experts,
+  // height, width], empty if it is not there; and rows of one expert of it.
+  std::vector<std::int64_t> FindFusedShape(const std::string& tensor) const;
+  EncodedMatrixPtr OpenSlice(const std::string& tensor, const PlainSlice& slice) const;
+  // The same as Open, refused if it is quantized: router rows are rewritten as they are stored, and
+  // a row whose scale is shared with other rows cannot be.
   EncodedMatrixPtr OpenRouter(const std::string& module, std::int64_t experts,
                               std::int64_t hidden) const;
   // A plain tensor of exactly this shape, widened to float.
@@ -37,13 +44,13 @@ class WeightReader {
                             std::initializer_list<std::int64_t> shape) const;
 
  private:
+  EncodedMatrixPtr OpenChecked(const FormatRequest& request) const;
   FormatRequest Request(const std::string& module, std::int64_t rows, std::int64_t cols) const;
 
   const Checkpoint* checkpoint_;
   Mode mode_;
   TensorFinder find_;
-  BlockShape fp8_block_{128, 128};
-  std::string quant_method_;
+  QuantizationConfig quantization_;
 };
 
 // The first of `prefixes` below which `tensor` is stored. Fails naming what was looked for.

@@ -72,7 +72,7 @@ LinkMode ParseLinkMode(const std::string& name) {
 Json TellWritten(const WriteResult& result, const std::string& out, bool dry_run) {
   for (const std::string& warning : result.warnings) Warn(warning);
   for (const std::string& path : result.left_out) {
-    Note(fmt::format("left out: {} (holds copies of weights outside the index)", path));
+    Note(fmt::format("left out: {}", path));
   }
   Json json;
   json["schema"] = "cacheready.apply/1";

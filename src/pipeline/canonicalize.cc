@@ -67,10 +67,10 @@ struct RunText {
   std::vector<Document> scan, unseen;
 };
 
-RunText ReadRunText(const Checkpoint& checkpoint, const CanonicalizeRequest& request) {
-  std::vector<Document> calibration = ReadText(checkpoint, {.path = request.calibration});
+RunText ReadRunText(const Source& source, const CanonicalizeRequest& request) {
+  std::vector<Document> calibration = ReadText(source, {.path = request.calibration});
   if (!request.evaluation.empty()) {
-    return {std::move(calibration), ReadText(checkpoint, {.path = request.evaluation})};
+    return {std::move(calibration), ReadText(source, {.path = request.evaluation})};
   }
   SplitText split = HoldOut(std::move(calibration));
   if (split.held_out.empty() || split.scan.empty()) {
@@ -123,9 +123,10 @@ CheckedPlan CheckOrReuse(const Source& source, const Plan& scanned,
   return {result.plan, check};
 }
 
-// True if OUT is there already and is what the plan makes of SRC.
+// True if OUT is there already, tidied up, and is what the plan makes of SRC.
 bool IsWritten(const CanonicalizeRequest& request, const RunFolder& run) {
   if (request.force || !fs::exists(fs::path(request.out) / kPlanFile)) return false;
+  if (IsWriteUnfinished(request.out)) return false;
   VerifyOptions options;
   options.plan = run.plan();
   options.hash = false;
@@ -227,7 +228,7 @@ Outcome Canonicalize(const CanonicalizeRequest& request) {
   const auto source = OpenSource(request.source);
   RefuseEarly(*source, request);
   if (request.dry_run) return DryRun(*source, request, run);
-  RunText text = ReadRunText(source->checkpoint, request);
+  RunText text = ReadRunText(*source, request);
   fs::create_directories(run.folder);
   ForgetResults(run);
 

@@ -77,7 +77,7 @@ Outcome Check(const CheckRequest& request) {
   const auto source = OpenSource(request.source);
   const Plan plan = ReadPlan(request.plan);
   const std::vector<Document> documents =
-      ChooseCheckText(ReadText(source->checkpoint, {.path = request.text}), plan, request);
+      ChooseCheckText(ReadText(*source, {.path = request.text}), plan, request);
   const CheckResult result = CheckOnText(*source, plan, documents, request.seed);
   if (!request.out.empty() && !request.dry_run) WriteJsonFile(request.out, ToJson(result.plan));
   return {

@@ -83,8 +83,7 @@ Outcome Evaluate(const EvaluateRequest& request) {
   const auto out = request.out.empty() ? nullptr : OpenSource(request.out);
   const Json json = EvaluateOnText(
       *source, out.get(),
-      ReadText(source->checkpoint,
-               {.path = request.text, .max_tokens = request.max_tokens, .min_tokens = 2}),
+      ReadText(*source, {.path = request.text, .max_tokens = request.max_tokens, .min_tokens = 2}),
       request);
   return {.json = WriteJson(json), .summary = EvaluationText(json)};
 }

@@ -21,12 +21,22 @@ double SmallestMargin(const ForwardOutputs& outputs) {
   return smallest;
 }
 
+TokenBatch ReadBatch(const std::string& file, std::int64_t vocab) {
+  TokenBatch batch = BatchOf(ReadIdsFile(file));
+  for (const std::int32_t id : batch.ids) {
+    if (id >= vocab) {
+      Fail("{}: has token id {}, and the model's vocabulary ends at {}", file, id, vocab - 1);
+    }
+  }
+  return batch;
+}
+
 }  // namespace
 
 Outcome Forward(const ForwardRequest& request) {
   const auto source = OpenSource(request.source);
   const Profile& profile = GetProfile(request.profile.empty() ? "fp32" : request.profile);
-  const TokenBatch batch = BatchOf(ReadIdsFile(request.ids));
+  const TokenBatch batch = ReadBatch(request.ids, source->model->info().vocab);
   RequireWritablePlace(request.out);
   Json json;
   json["schema"] = "cacheready.forward/1";

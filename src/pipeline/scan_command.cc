@@ -86,7 +86,7 @@ Outcome Scan(const ScanRequest& request) {
     return {.json = WriteJson(json), .summary = EstimateText(estimate)};
   }
   const ScanHeader header =
-      ScanSource(*source, ReadText(source->checkpoint, {.path = request.calibration}), request);
+      ScanSource(*source, ReadText(*source, {.path = request.calibration}), request);
   const Json json = HeaderJson(header, request);
   return {.json = WriteJson(json), .summary = HeaderText(header, json, request)};
 }

@@ -29,6 +29,17 @@ bool StartsAlike(const Document& document, const std::string& sha256, std::int64
   return IdsSha256(std::span(document.ids).first(static_cast<std::size_t>(tokens))) == sha256;
 }
 
+void RequireKnownIds(const std::vector<Document>& documents, std::int64_t vocab,
+                     const std::string& file) {
+  for (const Document& document : documents) {
+    for (const std::int32_t id : document.ids) {
+      if (id < vocab) continue;
+      Fail("{}:{}: has token id {}, and the model's vocabulary ends at {}", file, document.line, id,
+           vocab - 1);
+    }
+  }
+}
+
 }  // namespace
 
 std::unique_ptr<Source> OpenSource(const std::string& source) {
@@ -38,10 +49,10 @@ std::unique_ptr<Source> OpenSource(const std::string& source) {
   return opened;
 }
 
-std::vector<Document> ReadText(const Checkpoint& checkpoint, const TextFile& text) {
+std::vector<Document> ReadText(const Source& source, const TextFile& text) {
   const std::string contents = ReadTextFile(text.path);
   std::optional<Tokenizer> tokenizer;
-  if (NeedsTokenizer(contents)) tokenizer.emplace(OpenTokenizer(checkpoint.folder()));
+  if (NeedsTokenizer(contents)) tokenizer.emplace(OpenTokenizer(source.checkpoint.folder()));
   std::vector<Document> documents = ParseDocuments(
       contents, text.path, tokenizer ? &*tokenizer : nullptr, text.max_tokens, text.min_tokens);
   if (documents.empty()) {
@@ -50,6 +61,7 @@ std::vector<Document> ReadText(const Checkpoint& checkpoint, const TextFile& tex
         "or 'ids'",
         text.path, text.min_tokens);
   }
+  RequireKnownIds(documents, source.model->info().vocab, text.path);
   return documents;
 }
 

@@ -23,13 +23,14 @@ struct Source {
 // model is used.
 std::unique_ptr<Source> OpenSource(const std::string& source);
 
-// Documents of a JSONL file, tokenized with the checkpoint's own tokenizer. Fails if none is left.
+// Documents of a JSONL file, tokenized with the checkpoint's own tokenizer. Fails if none is left,
+// and on an id that the model does not have.
 struct TextFile {
   std::string path;
   std::int64_t max_tokens = 0;  // of a document; 0 = not cut
   std::int64_t min_tokens = 1;
 };
-std::vector<Document> ReadText(const Checkpoint& checkpoint, const TextFile& text);
+std::vector<Document> ReadText(const Source& source, const TextFile& text);
 
 // Documents chosen by a hash of their ids, about one in four, are kept for checks; a scan gets the
 // rest. By content, so that the order of lines and copies of a line do not matter.

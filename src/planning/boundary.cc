@@ -14,6 +14,11 @@ bool RanksByLogits(const RouterSpec& spec) {
   return spec.selection_bias.empty() && spec.top_groups == spec.num_groups;
 }
 
+bool AllFinite(const Matrix& values) {
+  return std::all_of(values.values().begin(), values.values().end(),
+                     [](float value) { return std::isfinite(value); });
+}
+
 std::vector<std::int32_t> SortedClasses(std::span<const std::int32_t> ids,
                                         std::span<const std::int32_t> class_of) {
   std::vector<std::int32_t> classes;
@@ -70,9 +75,14 @@ Boundaries FindBoundaries(const RouterSpec& spec, const Matrix& logits,
     measured += 1;
   }
   if (measured > 0) boundaries.sigma = std::sqrt(squares / measured);
+  // Excluded routing groups rank at minus infinity: then one deviation has to do for all pairs.
+  boundaries.noise = AllFinite(values) && AllFinite(served)
+                         ? LogitNoise(values, served)
+                         : LogitNoise::Uniform(spec.experts, boundaries.sigma);
   for (std::size_t t = 0; t < tokens; ++t) {
     if (boundaries.inside[t] < 0) continue;
-    boundaries.flip_probability[t] = CrossingProbability(gaps[t], boundaries.sigma);
+    boundaries.flip_probability[t] = CrossingProbability(
+        gaps[t], boundaries.noise.Between(boundaries.inside[t], boundaries.outside[t]));
   }
   return boundaries;
 }
@@ -86,6 +96,40 @@ double ExpectedFlips(const Boundaries& boundaries, std::span<const std::int32_t>
     if (is_member(boundaries.inside[t]) && is_member(boundaries.outside[t])) {
       sum += boundaries.flip_probability[t];
     }
+  }
+  return sum;
+}
+
+double ExpectedFlips(const RouterSpec& spec, const Matrix& logits,
+                     std::span<const std::int32_t> class_of, const LogitNoise& noise) {
+  if (spec.top_k == spec.experts) return 0;
+  const std::vector<std::int32_t> ranked = BestExperts(spec, logits, spec.experts);
+  const Matrix values = RanksByLogits(spec) ? logits : RankingScores(spec, logits);
+  const LogitNoise of_classes = noise.OfClasses(class_of);
+  const auto top_k = static_cast<std::size_t>(spec.top_k);
+  const auto experts = static_cast<std::size_t>(spec.experts);
+  double sum = 0;
+  for (std::int64_t t = 0; t < logits.rows(); ++t) {
+    const auto row = std::span(ranked).subspan(static_cast<std::size_t>(t) * experts, experts);
+    const auto class_at = [&](std::size_t rank) {
+      return class_of[static_cast<std::size_t>(row[rank])];
+    };
+    const auto stays = [&](std::size_t above, std::size_t below) {
+      const double gap = static_cast<double>(values.at(t, row[above])) -
+                         static_cast<double>(values.at(t, row[below]));
+      if (!std::isfinite(gap)) return 1.0;
+      return 1 - CrossingProbability(gap, of_classes.Between(row[above], row[below]));
+    };
+    const std::int32_t cut = class_at(top_k - 1);
+    std::size_t below = top_k;  // the first unselected expert of another class
+    while (below < experts && class_at(below) == cut) ++below;
+    double stay = below < experts ? stays(top_k - 1, below) : 1;
+    if (below > top_k) {  // the class lies on both sides: it can also fall behind a selected one
+      std::size_t above = top_k - 1;
+      while (above > 0 && class_at(above) == cut) --above;
+      if (class_at(above) != cut) stay *= stays(above, top_k - 1);
+    }
+    sum += 1 - stay;
   }
   return sum;
 }

@@ -20,17 +20,18 @@ TEST(Boundaries, FlipsFollowTheNormalLaw) {
   logits.at(1, 2) = 0.5f;
   logits.at(1, 1) = 0.25f;
   profile = logits;
-  profile.at(0, 0) = 1.75f;  // deviations of the gaps: 0.75 and 0
+  profile.at(0, 0) = 1.75f;  // deviations of the two gaps: 0.75 and 0
+  profile.at(0, 2) = 0.5f;   // where 2 and 1 are not at the boundary, they deviate by 0.5
   const Boundaries boundaries = FindBoundaries(spec, logits, profile);
-  const double sigma = 0.75 / std::sqrt(2.0);
+  const double sigma = 0.75 / std::sqrt(2.0), of_second = 0.5 / std::sqrt(2.0);
   EXPECT_NEAR(boundaries.sigma, sigma, 1e-7);
   EXPECT_NEAR(boundaries.flip_probability[0], NormalCdf(-1.0 / sigma), 1e-7);
-  EXPECT_NEAR(boundaries.flip_probability[1], NormalCdf(-0.25 / sigma), 1e-7);
+  EXPECT_NEAR(boundaries.flip_probability[1], NormalCdf(-0.25 / of_second), 1e-7);
   const std::vector<std::int32_t> pair{1, 2};
-  EXPECT_NEAR(ExpectedFlips(boundaries, pair), NormalCdf(-0.25 / sigma), 1e-7);
+  EXPECT_NEAR(ExpectedFlips(boundaries, pair), NormalCdf(-0.25 / of_second), 1e-7);
   const std::vector<std::int32_t> all{0, 1, 2};
-  EXPECT_NEAR(ExpectedFlips(boundaries, all), NormalCdf(-0.25 / sigma) + NormalCdf(-1.0 / sigma),
-              1e-7);
+  EXPECT_NEAR(ExpectedFlips(boundaries, all),
+              NormalCdf(-0.25 / of_second) + NormalCdf(-1.0 / sigma), 1e-7);
 }
 
 TEST(Boundaries, WithoutNoiseOnlyTiesMayFlip) {

@@ -96,7 +96,7 @@ DistanceLimits MeasureLimits(const TokenDistances& distances, int draws, std::ui
   const Resampler resampler(distances);
   const std::size_t documents = resampler.counts.size();
   DistanceLimits limits{
-      distances.tokens(), static_cast<std::int64_t>(documents), Measure(distances), {}};
+      distances.tokens(), static_cast<std::int64_t>(documents), Measure(distances), {}, 0};
   RandomStream random(seed);
   std::vector<double> rms, p95, p99, times(documents);
   for (int draw = 0; draw < draws; ++draw) {
@@ -110,6 +110,7 @@ DistanceLimits MeasureLimits(const TokenDistances& distances, int draws, std::ui
   limits.upper = {std::max(limits.observed.rms, Quantile(rms, kLevel)),
                   std::max(limits.observed.p95, Quantile(p95, kLevel)),
                   std::max(limits.observed.p99, Quantile(p99, kLevel))};
+  limits.lower_rms = std::min(limits.observed.rms, Quantile(rms, 1 - kLevel));
   return limits;
 }
 

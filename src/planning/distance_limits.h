@@ -29,7 +29,8 @@ Statistics3 Measure(const TokenDistances& distances);  // zeros if empty
 struct DistanceLimits {
   std::int64_t tokens = 0, documents = 0;
   Statistics3 observed;
-  Statistics3 upper;  // 95 % limits, never below `observed`
+  Statistics3 upper;     // 95 % limits, never below `observed`
+  double lower_rms = 0;  // 5 % limit, never above observed.rms
 };
 // Percentile bootstrap: `draws` resamples of whole documents. The same limits as BootstrapUpper
 // (base/statistics.h) with the same seed, from sums per document and one sort instead of a copy of

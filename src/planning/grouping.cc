@@ -3,6 +3,11 @@
 // average linkage and leader clustering do not give: distances between experts are no metric, a
 // chain of near neighbours may end anywhere. Ties go to the smallest first members, so the result
 // depends on the ratios only. Cost O(merges * groups^2) with groups <= experts that have a partner.
+//
+// Where groups may not grow beyond a size, the nearest merges leave many that are not full and do
+// not fit together (three, three and two, of four). Every group is one more class that can pass
+// another at the k boundary, so a group whose members all find room in others, within the threshold
+// of all members there, is dissolved into them: smallest groups first, until none can be.
 // SPDX-License-Identifier: Apache-2.0
 #include "planning/grouping.h"
 
@@ -18,6 +23,18 @@ namespace {
 
 constexpr double kCut = 1.0;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+double DistanceWithin(const PairRatios& ratios, const GroupingOptions& options, std::int64_t i,
+                      std::int64_t j) {
+  const std::int64_t size = options.routing_group_size;
+  return size > 0 && i / size != j / size ? kInfinity : ratios.At(i, j);
+}
+
+void SortRoots(GroupTree& tree) {
+  std::sort(tree.roots.begin(), tree.roots.end(), [&](int a, int b) {
+    return tree.node(a).members.front() < tree.node(b).members.front();
+  });
+}
 
 // Distances between the current groups, kept up to date by Lance-Williams' rule for complete
 // linkage: the distance to a merged group is the larger of the two.
@@ -45,9 +62,7 @@ class Linkage {
     for (const int node : active_) {
       if (tree_.node(node).members.size() >= 2) tree_.roots.push_back(node);
     }
-    std::sort(tree_.roots.begin(), tree_.roots.end(), [&](int a, int b) {
-      return tree_.node(a).members.front() < tree_.node(b).members.front();
-    });
+    SortRoots(tree_);
     return std::move(tree_);
   }
 
@@ -56,8 +71,7 @@ class Linkage {
   std::size_t SizeOf(std::size_t slot) const { return tree_.node(active_[slot]).members.size(); }
 
   double Distance(std::int64_t i, std::int64_t j) const {
-    const std::int64_t size = options_.routing_group_size;
-    return size > 0 && i / size != j / size ? kInfinity : ratios_.At(i, j);
+    return DistanceWithin(ratios_, options_, i, j);
   }
 
   bool HasPartner(std::int64_t e) const {
@@ -112,6 +126,84 @@ class Linkage {
   std::vector<std::vector<double>> distance_;
 };
 
+// Dissolves groups into others that have room.
+class Packing {
+ public:
+  Packing(const PairRatios& ratios, const GroupingOptions& options, GroupTree tree)
+      : ratios_(ratios), options_(options), tree_(std::move(tree)) {}
+
+  GroupTree Run() {
+    while (DissolveOne()) {
+    }
+    SortRoots(tree_);
+    return std::move(tree_);
+  }
+
+ private:
+  bool DissolveOne() {
+    SortRoots(tree_);
+    std::stable_sort(tree_.roots.begin(), tree_.roots.end(), [&](int a, int b) {
+      return tree_.node(a).members.size() < tree_.node(b).members.size();
+    });
+    for (std::size_t r = 0; r < tree_.roots.size(); ++r) {
+      const std::vector<int> roots = tree_.roots;
+      const std::size_t nodes = tree_.nodes.size();
+      if (Dissolve(r)) return true;
+      tree_.roots = roots;
+      tree_.nodes.resize(nodes);
+    }
+    return false;
+  }
+
+  bool Dissolve(std::size_t r) {
+    const std::vector<std::int32_t> members = tree_.node(tree_.roots[r]).members;
+    tree_.roots.erase(tree_.roots.begin() + static_cast<std::ptrdiff_t>(r));
+    return std::all_of(members.begin(), members.end(), [&](std::int32_t e) { return Place(e); });
+  }
+
+  // Into the group in which it is nearest to the farthest member.
+  bool Place(std::int32_t expert) {
+    double nearest = kInfinity;
+    std::size_t place = 0;
+    for (std::size_t r = 0; r < tree_.roots.size(); ++r) {
+      const double distance = DistanceTo(tree_.node(tree_.roots[r]).members, expert);
+      if (distance > kCut || distance >= nearest) continue;
+      nearest = distance;
+      place = r;
+    }
+    if (nearest == kInfinity) return false;
+    const int group = tree_.roots[place];
+    GroupNode grown{tree_.node(group).members, std::max(tree_.node(group).diameter, nearest), group,
+                    LeafOf(expert)};
+    grown.members.insert(std::lower_bound(grown.members.begin(), grown.members.end(), expert),
+                         expert);
+    tree_.roots[place] = static_cast<int>(tree_.nodes.size());
+    tree_.nodes.push_back(std::move(grown));
+    return true;
+  }
+
+  double DistanceTo(const std::vector<std::int32_t>& members, std::int32_t expert) const {
+    if (static_cast<std::int64_t>(members.size()) >= options_.max_group) return kInfinity;
+    double farthest = 0;
+    for (const std::int32_t member : members) {
+      farthest = std::max(farthest, DistanceWithin(ratios_, options_, member, expert));
+    }
+    return farthest;
+  }
+
+  int LeafOf(std::int32_t expert) const {
+    for (std::size_t n = 0; n < tree_.nodes.size(); ++n) {
+      const GroupNode& node = tree_.nodes[n];
+      if (node.members.size() == 1 && node.members.front() == expert) return static_cast<int>(n);
+    }
+    CR_CHECK(false, "expert {} has no node", expert);
+  }
+
+  const PairRatios& ratios_;
+  GroupingOptions options_;
+  GroupTree tree_;
+};
+
 std::set<std::pair<std::int32_t, std::int32_t>> PairsOf(const GroupTree& tree) {
   std::set<std::pair<std::int32_t, std::int32_t>> pairs;
   for (const int root : tree.roots) {
@@ -136,7 +228,7 @@ PairRatios::PairRatios(std::int64_t experts, std::span<const PairEvidence> pairs
 }
 
 GroupTree GroupExperts(const PairRatios& ratios, const GroupingOptions& options) {
-  return Linkage(ratios, options).Run();
+  return Packing(ratios, options, Linkage(ratios, options).Run()).Run();
 }
 
 void CheckEveryPair(const GroupTree& tree, const PairRatios& ratios) {

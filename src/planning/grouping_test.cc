@@ -114,6 +114,40 @@ TEST(Grouping, RemembersItsLastMerge) {
   EXPECT_THAT(tree.node(root.right).members, ElementsAre(2, 3));
 }
 
+// The nearest merges leave groups of three, three and two.
+PairRatios ThreeThreeTwo() {
+  PairRatios ratios(8);
+  for (int i = 0; i < 8; ++i) {
+    for (int j = i + 1; j < 8; ++j) ratios.Set(i, j, 0.9);
+  }
+  for (const auto& [i, j] : {std::pair(0, 1), std::pair(3, 4)}) {
+    ratios.Set(i, j, 0.1);
+    ratios.Set(i, j + 1, 0.2);
+    ratios.Set(i + 1, j + 1, 0.2);
+  }
+  ratios.Set(6, 7, 0.3);
+  return ratios;
+}
+
+TEST(Grouping, DissolvesAGroupThatFitsIntoOthers) {
+  PairRatios ratios = ThreeThreeTwo();
+  for (const int i : {3, 4, 5}) ratios.Set(i, 6, 0.8);
+  EXPECT_THAT(Groups(ratios, {.max_group = 4}),
+              ElementsAre(ElementsAre(0, 1, 2, 7), ElementsAre(3, 4, 5, 6)));
+  const GroupTree tree = GroupExperts(ratios, {.max_group = 4});
+  const GroupNode& grown = tree.node(tree.roots[1]);
+  EXPECT_EQ(grown.diameter, 0.8);
+  EXPECT_THAT(tree.node(grown.left).members, ElementsAre(3, 4, 5));
+  EXPECT_THAT(tree.node(grown.right).members, ElementsAre(6));
+}
+
+TEST(Grouping, KeepsAGroupOfWhichAMemberFitsNowhereElse) {
+  PairRatios ratios = ThreeThreeTwo();
+  for (int i = 0; i < 6; ++i) ratios.Set(i, 7, 1.1);
+  EXPECT_THAT(Groups(ratios, {.max_group = 4}),
+              ElementsAre(ElementsAre(0, 1, 2), ElementsAre(3, 4, 5), ElementsAre(6, 7)));
+}
+
 TEST(Grouping, AgreementCountsSharedPairs) {
   PairRatios a(5), b(5);
   a.Set(0, 1, 0);

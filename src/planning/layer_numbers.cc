@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <set>
 #include <utility>
 
@@ -75,6 +76,33 @@ Json FlipNumbers(const LayerFindings& findings,
   return json;
 }
 
+// Expected shares of flipped tokens as stored and as tied.
+void AddForecast(const LayerFindings& findings,
+                 const std::vector<std::vector<std::int32_t>>& groups, Json& flips) {
+  const LayerRecord& record = *findings.source->record;
+  const std::vector<double>& before = findings.boundaries->flip_probability;
+  const double stored = std::accumulate(before.begin(), before.end(), 0.0);
+  const double tied =
+      groups.empty()
+          ? stored
+          : ExpectedFlips(findings.replay->spec(), findings.replay->logits(),
+                          ClassesOf(record.logits.cols(), groups), findings.boundaries->noise);
+  flips["forecast_before"] = Share(stored, record.logits.rows());
+  flips["forecast_after"] = Share(tied, record.logits.rows());
+  flips["forecast_removed"] = Share(stored - tied, record.logits.rows());
+}
+
+// Near each other by the probe, and not to be judged.
+std::int64_t UnknownCandidates(const LayerFindings& findings) {
+  std::set<std::pair<std::int32_t, std::int32_t>> candidates;
+  for (const PairRecord& pair : findings.source->record->pairs) {
+    if (pair.candidate) candidates.emplace(pair.i, pair.j);
+  }
+  return std::count_if(findings.pairs.begin(), findings.pairs.end(), [&](const PairEvidence& pair) {
+    return pair.verdict == PairVerdict::kUnknown && candidates.contains({pair.i, pair.j});
+  });
+}
+
 Json PairCounts(const LayerFindings& findings) {
   const auto count = [&](PairVerdict verdict) {
     return std::count_if(findings.pairs.begin(), findings.pairs.end(),
@@ -86,6 +114,7 @@ Json PairCounts(const LayerFindings& findings) {
   json["candidates"] = std::count_if(records.begin(), records.end(),
                                      [](const PairRecord& pair) { return pair.candidate; });
   json["unknown"] = count(PairVerdict::kUnknown);
+  json["unknown_candidates"] = UnknownCandidates(findings);
   json["apart"] = count(PairVerdict::kApart);
   json["chosen"] = count(PairVerdict::kLost) + count(PairVerdict::kEquivalent);
   json["confirmed"] = count(PairVerdict::kEquivalent);
@@ -216,7 +245,8 @@ Json ToJson(const RoutingEffects& effects) {
   json["class_counts_changed"] = effects.class_counts_changed;
   json["gate_mass_moved"] = effects.gate_mass_moved;
   json["rms_change"] = effects.rms_change;
-  json["tokens_beyond_stored_ranks"] = effects.bounded_tokens;
+  json["tokens_by_stand_in"] = effects.stand_in_tokens;
+  json["tokens_bounded"] = effects.bounded_tokens;
   return json;
 }
 
@@ -264,9 +294,7 @@ Json LayerSummary(const LayerFindings& findings, const EvidenceRule& rule) {
   json["profile_change_rms"] = ProfileChange(record);
   json["logit_noise"] = findings.boundaries->sigma;
   json["flips"] = FlipNumbers(findings, taken);
-  double forecast = 0;
   if (findings.budget != nullptr) {
-    for (const ScoredGroup& group : findings.budget->taken) forecast += group.benefit;
     json["budget"] = BudgetNumbers(*findings.budget);
     json["effects"] =
         ToJson(findings.replay->EffectsOfCommitted(ClassesOf(record.logits.cols(), taken)));
@@ -274,7 +302,7 @@ Json LayerSummary(const LayerFindings& findings, const EvidenceRule& rule) {
     json["budget"] = nullptr;
     json["effects"] = nullptr;
   }
-  json["flips"]["forecast_removed"] = Share(forecast, record.logits.rows());
+  AddForecast(findings, taken, json["flips"]);
   json["load"] = LoadEffects(findings.load_before, findings.load_after);
   return json;
 }

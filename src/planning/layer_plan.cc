@@ -62,6 +62,21 @@ DecoyCounts JudgeDecoys(const EvidenceSource& source, const EvidenceRule& rule) 
   return counts;
 }
 
+// Of all pairs near enough to be compared in full, the equivalent ones and the others alike.
+OutputDistances DistancesOf(const EvidenceSource& source, const EvidenceRule& rule) {
+  const auto& records = source.record->pairs;
+  std::vector<DistanceRange> ranges(records.size());
+  ParallelFor(static_cast<std::int64_t>(records.size()), [&](std::int64_t p) {
+    const PairRecord& pair = records[static_cast<std::size_t>(p)];
+    if (pair.candidate) ranges[static_cast<std::size_t>(p)] = RangeOf(source, rule, pair);
+  });
+  OutputDistances distances(source.record->logits.cols());
+  for (std::size_t p = 0; p < records.size(); ++p) {
+    distances.Set(records[p].i, records[p].j, ranges[p]);
+  }
+  return distances;
+}
+
 double MeanSquare(const std::vector<float>& values) {
   double sum = 0;
   for (const float value : values) sum += static_cast<double>(value) * static_cast<double>(value);
@@ -79,7 +94,11 @@ PlannedGroup Planned(const LayerFindings& findings, const ScoredGroup& group) {
   return planned;
 }
 
-void CheckRecord(const TextLayout& text, const LayerRecord& record, const RouterSpec& spec) {
+}  // namespace
+
+RouterSpec CheckRecord(const TextLayout& text, const LayerRecord& record) {
+  RouterSpec spec = RouterSpecFromJson(record.router.spec,
+                                       fmt::format("layer record {}: router spec", record.layer));
   const auto experts = static_cast<std::size_t>(spec.experts);
   if (record.logits.cols() != spec.experts || record.samples.size() != experts) {
     Fail("layer record {}: {} logits and {} samples for {} experts", record.layer,
@@ -91,15 +110,12 @@ void CheckRecord(const TextLayout& text, const LayerRecord& record, const Router
         "different scans",
         record.layer, record.logits.rows(), text.tokens());
   }
+  return spec;
 }
-
-}  // namespace
 
 LayerPlan PlanLayer(const TextLayout& text, const LayerRecord& record,
                     const LayerPlanOptions& options) {
-  const RouterSpec spec = RouterSpecFromJson(
-      record.router.spec, fmt::format("layer record {}: router spec", record.layer));
-  CheckRecord(text, record, spec);
+  const RouterSpec spec = CheckRecord(text, record);
   const Routing routing = Route(spec, record.logits, Fp32Arithmetic());
   const Routing profile_routing = Route(spec, record.profile_logits, Fp32Arithmetic());
   const Routing probe_routing = Route(spec, record.probe_logits, Fp32Arithmetic());
@@ -115,6 +131,7 @@ LayerPlan PlanLayer(const TextLayout& text, const LayerRecord& record,
 
   // Which of them are tied.
   const Boundaries boundaries = FindBoundaries(spec, record.logits, record.profile_logits);
+  std::optional<OutputDistances> distances;
   std::optional<Replay> replay;
   std::optional<BudgetResult> budget;
   if (!tree.roots.empty()) {
@@ -122,7 +139,8 @@ LayerPlan PlanLayer(const TextLayout& text, const LayerRecord& record,
       Fail("layer record {}: has candidate pairs but no tensors 'x' and 'gram'; scan again",
            record.layer);
     }
-    replay.emplace(record, spec);
+    distances = DistancesOf(source, options.evidence);
+    replay.emplace(record, spec, &*distances);
     const double limit = options.budget * MeanSquare(record.profile_change);
     budget = TakeGroups(record, tree, boundaries, limit, *replay);
   }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "model/router.h"
 #include "planning/grouping.h"
 #include "planning/pair_evidence.h"
 #include "planning/text_layout.h"
@@ -36,6 +37,9 @@ struct LayerPlan {
   bool split_half_found = false;
   std::int64_t experts = 0, confirmed_experts = 0, tied_experts = 0;
 };
+
+// The router of a record. Fails unless the record is of this text and has that router's experts.
+RouterSpec CheckRecord(const TextLayout& text, const LayerRecord& record);
 
 LayerPlan PlanLayer(const TextLayout& text, const LayerRecord& record,
                     const LayerPlanOptions& options);

@@ -63,10 +63,12 @@ SideValues BothSides(const EvidenceSource& source, const std::vector<std::uint8_
                       pair.difference_on_j, pair.larger_norm_on_j)};
 }
 
-bool Enough(const SideValues& sides, std::int64_t tokens, std::int64_t documents) {
-  return std::all_of(sides.begin(), sides.end(), [&](const TokenDistances& side) {
-    return side.tokens() >= tokens && side.CountDocuments() >= documents;
-  });
+bool Enough(const TokenDistances& side, const EvidenceRule& rule) {
+  return side.tokens() >= rule.min_tokens && side.CountDocuments() >= rule.min_documents;
+}
+
+bool EnoughOfHalf(const TokenDistances& side, const EvidenceRule& rule) {
+  return side.tokens() >= rule.min_tokens / 2 && side.CountDocuments() >= rule.min_documents / 2;
 }
 
 // Keeps the largest ratio seen and what it was.
@@ -146,7 +148,7 @@ void WeighDomains(const EvidenceSource& source, const SideValues& sides, const E
   for (std::size_t d = 0; d < text.domains.size(); ++d) {
     const auto domain = static_cast<std::int32_t>(d);
     const SideValues inside{InDomain(text, sides[0], domain), InDomain(text, sides[1], domain)};
-    if (!Enough(inside, rule.min_tokens, 1)) {
+    if (inside[0].tokens() < rule.min_tokens || inside[1].tokens() < rule.min_tokens) {
       evidence.untested_domains.push_back(text.domains[d]);
       continue;
     }
@@ -254,10 +256,11 @@ PairEvidence JudgePair(const EvidenceSource& source, const DocumentRoles& roles,
   const SideValues choosing = BothSides(source, roles.selects, pair);
   const SideValues confirming = BothSides(source, roles.confirms, pair);
   evidence.tokens = {all[0].tokens(), all[1].tokens()};
-  if (!Enough(all, rule.min_tokens, rule.min_documents) ||
-      !Enough(choosing, rule.min_tokens / 2, rule.min_documents / 2) ||
-      !Enough(confirming, rule.min_tokens / 2, rule.min_documents / 2)) {
-    return evidence;
+  for (std::size_t s = 0; s < 2; ++s) {
+    if (!Enough(all[s], rule) || !EnoughOfHalf(choosing[s], rule) ||
+        !EnoughOfHalf(confirming[s], rule)) {
+      return evidence;
+    }
   }
   if (!pair.candidate || !CloseOnChoosingHalf(choosing, evidence.threshold)) {
     evidence.verdict = PairVerdict::kApart;
@@ -271,13 +274,35 @@ PairEvidence JudgePair(const EvidenceSource& source, const DocumentRoles& roles,
   return evidence;
 }
 
+DistanceRange RangeOf(const EvidenceSource& source, const EvidenceRule& rule,
+                      const PairRecord& pair) {
+  const std::vector<std::uint8_t> everywhere(source.text->documents(), 1);
+  const SideValues sides = BothSides(source, everywhere, pair);
+  DistanceRange range{kInfinity, 0};
+  const auto widen = [&](double low, double high) {
+    range = {std::min(range.low, low), std::max(range.high, high)};
+  };
+  for (std::size_t s = 0; s < 2; ++s) {
+    if (!EnoughOfHalf(sides[s], rule)) continue;
+    const DistanceLimits limits =
+        MeasureLimits(sides[s], rule.draws, HashWords({SeedOf(source, rule, pair, 4), s}));
+    widen(limits.lower_rms, limits.upper.rms);
+  }
+  PairEvidence of_probe;
+  WeighProbe(source, pair, of_probe);
+  if (of_probe.probe_tokens >= rule.min_tokens) widen(of_probe.probe_rms, of_probe.probe_rms);
+  return range.low == kInfinity ? DistanceRange{} : range;
+}
+
 bool HasEvidence(const EvidenceSource& source, const EvidenceRule& rule, std::int64_t expert) {
   const ExpertSample& sample = source.record->samples[static_cast<std::size_t>(expert)];
-  TokenDistances tokens;
-  for (const std::int32_t t : sample.tokens) {
-    tokens.Add(0, source.text->document_of[static_cast<std::size_t>(t)]);
-  }
-  return tokens.tokens() >= rule.min_tokens && tokens.CountDocuments() >= rule.min_documents;
+  const std::vector<float> distances(sample.tokens.size(), 0.0f);
+  const auto on = [&](const std::vector<std::uint8_t>& role) {
+    return DistancesOf(*source.text, role, sample, distances, distances);
+  };
+  const DocumentRoles roles = SplitRoles(*source.text);
+  return Enough(on(roles.counts), rule) && EnoughOfHalf(on(roles.selects), rule) &&
+         EnoughOfHalf(on(roles.confirms), rule);
 }
 
 double DecoyRatio(const EvidenceSource& source, const EvidenceRule& rule,

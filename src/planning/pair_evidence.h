@@ -11,6 +11,7 @@
 
 #include "model/router.h"
 #include "planning/distance_limits.h"
+#include "planning/output_change.h"
 #include "planning/text_layout.h"
 #include "records/scan_record.h"
 
@@ -72,6 +73,12 @@ struct PairEvidence {
 
 PairEvidence JudgePair(const EvidenceSource& source, const DocumentRoles& roles,
                        const EvidenceRule& rule, const PairRecord& pair);
+
+// How far apart two experts are, whatever was decided about them: limits of the RMS over all
+// documents, widened to hold the probe and each side that has half the tokens and documents that
+// evidence needs. Anything is possible if neither says enough.
+DistanceRange RangeOf(const EvidenceSource& source, const EvidenceRule& rule,
+                      const PairRecord& pair);
 
 // Whether an expert has enough sampled tokens for any pair to be judged.
 bool HasEvidence(const EvidenceSource& source, const EvidenceRule& rule, std::int64_t expert);

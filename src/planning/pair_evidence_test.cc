@@ -217,6 +217,36 @@ TEST_F(PairEvidenceTest, ReportsWhatASwapDoesToTheLayer) {
   EXPECT_NEAR(Judge().contribution[0], 0.2, 1e-6);
 }
 
+TEST_F(PairEvidenceTest, TheRangeHoldsBothSidesAndTheProbe) {
+  const TextLayout text = MakeTextLayout(documents_, 0);
+  const Routing routing = Route(spec_, record_.logits, Fp32Arithmetic());
+  const Routing probe = Route(spec_, record_.probe_logits, Fp32Arithmetic());
+  const EvidenceSource source{&record_, &text, &routing, &probe, MeasureNoise(record_)};
+  SetDistance([](std::int32_t t) { return t % 2 == 0 ? 0.04 : 0.06; });
+  const DistanceRange sides = RangeOf(source, rule_, pair_);
+  EXPECT_NEAR(sides.low, 0.04, 1e-6);  // a constant has no spread
+  EXPECT_NEAR(sides.high, 0.06, 1e-6);
+
+  SetDistance([](std::int32_t t) { return t / kLength % 2 == 0 ? 0.02 : 0.08; });
+  const double rms = std::sqrt((0.02 * 0.02 + 0.08 * 0.08) / 2);
+  const DistanceRange spread = RangeOf(source, rule_, pair_);
+  EXPECT_LT(spread.low, rms);
+  EXPECT_GT(spread.high, rms);
+
+  rule_.min_tokens = 6;  // the probe tokens that selected neither
+  pair_.probe_distance.assign(10, 0.2f);
+  EXPECT_NEAR(RangeOf(source, rule_, pair_).high, 0.2, 1e-6);
+}
+
+TEST_F(PairEvidenceTest, NothingMeasuredIsAnyDistance) {
+  const TextLayout text = MakeTextLayout(documents_, 0);
+  const Routing probe = Route(spec_, record_.probe_logits, Fp32Arithmetic());
+  const EvidenceSource source{&record_, &text, nullptr, &probe, MeasureNoise(record_)};
+  rule_.min_documents = 64;
+  EXPECT_EQ(RangeOf(source, rule_, pair_).low, 0);
+  EXPECT_EQ(RangeOf(source, rule_, pair_).high, std::numeric_limits<double>::infinity());
+}
+
 TEST_F(PairEvidenceTest, ADecoyAtTwiceTheThresholdIsRefused) {
   const TextLayout text = MakeTextLayout(documents_, 0);
   EvidenceSource source{&record_, &text, nullptr, nullptr, MeasureNoise(record_)};

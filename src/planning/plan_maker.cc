@@ -65,11 +65,20 @@ Json TextNumbers(const ScanHeader& header) {
   json["scope"] = "text only: image tokens not measured";
   // So that a check can tell which text is new.
   json["scanned"] = Json::array();
-  for (const ScannedDocument& document : header.documents) {
+  const auto add_scanned = [&](const Json& sha256, const Json& document_tokens) {
     Json entry;
-    entry["sha256"] = document.sha256;
-    entry["tokens"] = document.tokens;
+    entry["sha256"] = sha256;
+    entry["tokens"] = document_tokens;
     json["scanned"].push_back(std::move(entry));
+  };
+  for (const ScannedDocument& document : header.documents) {
+    add_scanned(document.sha256, document.tokens);
+  }
+  if (const Json* probe = FindMember(header.options, "probe_documents")) {
+    for (const Json& document : *probe) {
+      add_scanned(GetMember(document, "sha256", "scan.json: probe_documents"),
+                  GetMember(document, "tokens", "scan.json: probe_documents"));
+    }
   }
   return json;
 }
@@ -153,6 +162,7 @@ Plan MakePlan(const ScanHeader& header, const LayerReader& read_layer, const Pla
   CorrelationControl correlation(options.seed, options.null_layers);
   for (const std::int64_t layer : header.moe_layers) {
     const LayerRecord record = read_layer(layer);
+    CheckRecord(text, record);
     if (options.controls || !by_outputs) correlation.Add(record);
     if (!by_outputs) continue;
     LayerPlan layer_plan = PlanLayer(text, record, layer_options);

@@ -1,10 +1,5 @@
 // A token's output is y = sum_e g_e f_e + shared. With new weights g' the change is
-// y' - y = sum_e (g'_e - g_e) f_e over the experts of either set, and its squared norm is c^T G c
-// with the Gram matrix that the scan stored for the experts ranked 1 ... 2k; the shared part has
-// coefficient 0. So the change is exact, at (2k)^2 multiplications a token instead of an expert
-// run. An expert that comes in from beyond rank 2k has no inner products there: its weight times
-// the largest norm that it ever showed is added to the norm (triangle inequality), and the token is
-// counted.
+// y' - y = sum_e (g'_e - g_e) f_e over the experts of either set: output_change.cc.
 //
 // Only tokens near the edited rows can change. For routers whose weights depend on the selected
 // logits alone, a token stays as it is if it selected no member and the new row does not rank among
@@ -53,21 +48,6 @@ double RankValue(const RouterSpec& spec, float logit, float selection_bias) {
 
 std::size_t At(std::int64_t index) { return static_cast<std::size_t>(index); }
 
-// c^T G c with the upper triangle of G [n, n] packed row by row; `c` may be shorter than n.
-double QuadraticForm(std::span<const double> packed, std::size_t n, std::span<const double> c) {
-  double sum = 0;
-  std::size_t row = 0;
-  for (std::size_t a = 0; a < c.size(); ++a) {
-    if (c[a] != 0) {
-      double cross = 0;
-      for (std::size_t b = a + 1; b < c.size(); ++b) cross += c[b] * packed[row + b - a];
-      sum += c[a] * (c[a] * packed[row] + 2 * cross);
-    }
-    row += n - a;
-  }
-  return std::max(sum, 0.0);
-}
-
 struct TokenEffects {
   bool counts_changed = false;
   double mass_moved = 0;
@@ -105,52 +85,31 @@ TokenEffects CompareSelections(std::span<const std::int32_t> ids, std::span<cons
 
 }  // namespace
 
-Replay::Replay(const LayerRecord& record, RouterSpec spec)
+Replay::Replay(const LayerRecord& record, RouterSpec spec, const OutputDistances* distances)
     : record_(record),
       spec_(std::move(spec)),
+      change_(record, spec_.experts, distances),
       only_selected_matter_(OnlySelectedMatter(spec_)),
       logits_(record.logits),
       stored_(Route(spec_, logits_, Fp32Arithmetic())),
       current_(stored_),
       squared_change_(At(stored_.tokens()), 0.0),
-      bounded_(At(stored_.tokens()), 0),
+      known_(At(stored_.tokens()), Knowledge::kExact),
       level_(At(stored_.tokens()), 0.0) {
-  CR_CHECK(record.ranked_per_token > 0, "layer {} has no candidates to replay", record.layer);
   if (spec_.weights_on_input) {
     Fail(
         "layer record {}: the router's weights multiply the experts' inputs (weights_on_input), so "
         "what other weights would do does not follow from the stored outputs",
         record.layer);
   }
-  MeasureNorms();
   for (std::int64_t t = 0; t < tokens(); ++t) {
     level_[At(t)] = EntryLevel(t);
-    bool bounded = false;
-    SquaredChange(t, stored_.ids_of(t), stored_.weights_of(t), bounded);
-    if (bounded) {
+    Knowledge known = Knowledge::kExact;
+    SquaredChange(t, stored_.ids_of(t), stored_.weights_of(t), known);
+    if (known != Knowledge::kExact) {
       Fail("layer record {}: tensor 'ranked' misses an expert that token {} selects; scan again",
            record.layer, t);
     }
-  }
-}
-
-void Replay::MeasureNorms() {
-  largest_norm_.assign(At(spec_.experts), 0.0);
-  const std::size_t r = At(record_.ranked_per_token);
-  const std::size_t packed = (r + 1) * (r + 2) / 2;
-  double largest = 0;
-  for (std::size_t t = 0; t < At(tokens()); ++t) {
-    std::size_t diagonal = t * packed;
-    for (std::size_t a = 0; a < r; ++a) {
-      double& norm = largest_norm_[At(record_.ranked[t * r + a])];
-      norm = std::max(norm, std::sqrt(std::max(record_.gram[diagonal], 0.0)));
-      largest = std::max(largest, norm);
-      diagonal += r + 1 - a;
-    }
-  }
-  // An expert that never ranked among the first 2k is bounded by the largest of all.
-  for (double& norm : largest_norm_) {
-    if (norm == 0) norm = largest;
   }
 }
 
@@ -175,19 +134,15 @@ bool Replay::MayChange(const RowEdit& edit, std::int64_t token) const {
 }
 
 double Replay::SquaredChange(std::int64_t token, std::span<const std::int32_t> ids,
-                             std::span<const float> weights, bool& bounded) const {
-  const std::size_t r = At(record_.ranked_per_token);
-  const std::span<const std::int32_t> ranked(record_.ranked.data() + At(token) * r, r);
-  std::vector<double> change(r, 0.0);
-  double beyond = 0;
+                             std::span<const float> weights, Knowledge& known) const {
+  std::vector<WeightChange> changes;
   const auto add = [&](std::int32_t expert, double weight) {
-    const auto place = std::find(ranked.begin(), ranked.end(), expert);
-    if (place != ranked.end()) {
-      change[At(place - ranked.begin())] += weight;
-    } else {
-      beyond += std::abs(weight) * largest_norm_[At(expert)];
-      bounded = true;
+    for (WeightChange& change : changes) {
+      if (change.expert != expert) continue;
+      change.change += weight;
+      return;
     }
+    changes.push_back({expert, weight});
   };
   const auto stored_ids = stored_.ids_of(token);
   const auto stored_weights = stored_.weights_of(token);
@@ -195,12 +150,11 @@ double Replay::SquaredChange(std::int64_t token, std::span<const std::int32_t> i
     add(stored_ids[n], -static_cast<double>(stored_weights[n]));
     add(ids[n], static_cast<double>(weights[n]));
   }
-  const std::size_t packed = (r + 1) * (r + 2) / 2;
-  const std::span<const double> gram(record_.gram.data() + At(token) * packed, packed);
-  const double norm = std::sqrt(QuadraticForm(gram, r + 1, change)) + beyond;
+  const OutputChange::Norm norm = change_.Of(token, changes);
+  known = norm.known;
   const auto y = static_cast<double>(record_.y_norm[At(token)]);
-  if (norm == 0) return 0;
-  return y == 0 ? 1.0 : norm * norm / (y * y);
+  if (norm.value == 0) return 0;
+  return y == 0 ? 1.0 : norm.value * norm.value / (y * y);
 }
 
 ReplayedTokens Replay::Evaluate(const RowEdit& edit) const {
@@ -221,14 +175,13 @@ ReplayedTokens Replay::Evaluate(const RowEdit& edit) const {
   }
   replayed.routing = Route(edited, logits, Fp32Arithmetic());
   replayed.squared_change.resize(replayed.tokens.size());
-  replayed.bounded.resize(replayed.tokens.size());
+  replayed.known.resize(replayed.tokens.size());
   double rise = 0;
   for (std::size_t n = 0; n < replayed.tokens.size(); ++n) {
     const auto row = static_cast<std::int64_t>(n);
-    bool bounded = false;
+    replayed.known[n] = Knowledge::kExact;
     replayed.squared_change[n] = SquaredChange(replayed.tokens[n], replayed.routing.ids_of(row),
-                                               replayed.routing.weights_of(row), bounded);
-    replayed.bounded[n] = bounded ? 1 : 0;
+                                               replayed.routing.weights_of(row), replayed.known[n]);
     rise += replayed.squared_change[n] - squared_change_[At(replayed.tokens[n])];
   }
   replayed.mean_square_rise = rise / static_cast<double>(tokens());
@@ -249,7 +202,7 @@ void Replay::Commit(const RowEdit& edit, const ReplayedTokens& replayed) {
                 current_.weights.begin() + t * spec_.top_k);
     current_.margin[At(t)] = replayed.routing.margin[n];
     squared_change_[At(t)] = replayed.squared_change[n];
-    bounded_[At(t)] = replayed.bounded[n];
+    known_[At(t)] = replayed.known[n];
     level_[At(t)] = EntryLevel(t);
   }
   mean_square_ = std::accumulate(squared_change_.begin(), squared_change_.end(), 0.0) /
@@ -269,7 +222,8 @@ RoutingEffects Replay::EffectsOf(const ReplayedTokens& replayed,
     effects.class_counts_changed += token.counts_changed ? 1 : 0;
     effects.gate_mass_moved += token.mass_moved;
     squares += replayed.squared_change[n];
-    effects.bounded_tokens += replayed.bounded[n];
+    effects.stand_in_tokens += replayed.known[n] == Knowledge::kStandIn ? 1 : 0;
+    effects.bounded_tokens += replayed.known[n] == Knowledge::kBound ? 1 : 0;
   }
   const auto count = static_cast<double>(tokens());
   effects.class_counts_changed /= count;
@@ -284,7 +238,7 @@ RoutingEffects Replay::EffectsOfCommitted(std::span<const std::int32_t> class_of
   std::iota(all.tokens.begin(), all.tokens.end(), 0);
   all.routing = current_;
   all.squared_change = squared_change_;
-  all.bounded = bounded_;
+  all.known = known_;
   return EffectsOf(all, class_of);
 }
 

@@ -183,7 +183,8 @@ std::vector<RowPatch> RowPatches(const Plan& plan) {
   for (const PlannedGroup& group : plan.groups) {
     for (const PlannedTensor& tensor : group.tensors) {
       for (std::size_t m = 0; m < group.members.size(); ++m) {
-        patches.push_back({tensor.tensor, group.members[m], tensor.row, tensor.replaced_sha256[m]});
+        patches.push_back(
+            {tensor.tensor, group.members[m], tensor.row, tensor.replaced_sha256[m], tensor.dtype});
       }
     }
   }

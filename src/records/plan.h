@@ -52,6 +52,7 @@ struct RowPatch {
   std::int64_t row = 0;
   std::vector<std::byte> bytes;
   std::string replaced_sha256;
+  Dtype dtype = Dtype::kBF16;
 };
 std::vector<RowPatch> RowPatches(
     const Plan& plan);  // ascending (tensor, row); Fails on a row named twice

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::string_view kSchema = "cacheready.scan/1";
 constexpr std::string_view kFile = "scan.json";
+constexpr std::int64_t kMostTokens = std::int64_t{1} << 30;  // records count them in 32 bits
 
 Json DocumentsToJson(const std::vector<ScannedDocument>& documents) {
   Json array = Json::array();
@@ -37,9 +38,10 @@ std::vector<ScannedDocument> DocumentsFromJson(const Json& array, const std::str
     document.domain = GetString(entry, "domain", where);
     document.first_token = GetInt(entry, "first_token", where);
     document.tokens = GetInt(entry, "tokens", where);
-    if (document.first_token != next || document.tokens < 1) {
-      Fail("{} holds tokens {} + {}, expected a start of {} and at least one token", where,
-           document.first_token, document.tokens, next);
+    if (document.first_token != next || document.tokens < 1 ||
+        document.tokens > kMostTokens - next) {
+      Fail("{} holds tokens {} + {}, expected a start of {}, at least one token and at most {}",
+           where, document.first_token, document.tokens, next, kMostTokens);
     }
     next += document.tokens;
     documents.push_back(std::move(document));

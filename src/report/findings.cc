@@ -23,6 +23,7 @@ ReportedLayer ReadLayer(const JsonReader& json) {
   layer.nearest_distance = ReadSpread(json.Object("nearest_distance"));
   layer.threshold = ReadSpread(json.Object("threshold"));
   layer.candidates = pairs.Int("candidates");
+  layer.unknown_candidates = pairs.Int("unknown_candidates");
   layer.confirmed = pairs.Int("confirmed");
   layer.lost = pairs.Int("lost_at_confirmation");
   layer.groups_equivalent = groups.Int("equivalent");

@@ -23,7 +23,7 @@ struct ReportedLayer {
   // Over the experts: distance to the nearest other one on probe tokens, and the RMS distance of
   // two renditions of one expert, which is the most that is allowed.
   ReportedSpread nearest_distance, threshold;
-  std::optional<std::int64_t> candidates, confirmed, lost;  // pairs
+  std::optional<std::int64_t> candidates, unknown_candidates, confirmed, lost;  // pairs
   std::optional<std::int64_t> groups_equivalent, groups_tied;
   std::optional<double> coverage;                      // share of experts in tied groups
   std::optional<double> budget_used;                   // share of what the layer may change

@@ -78,12 +78,25 @@ std::string GroupsLine(const ReportFindings& f) {
   return line + "." + UnknownClause(f);
 }
 
+std::int64_t UnjudgedPairs(const ReportFindings& f) {
+  std::int64_t pairs = 0;
+  for (const ReportedLayer& layer : f.layers) pairs += layer.unknown_candidates.value_or(0);
+  return pairs;
+}
+
 std::string UnknownLine(const ReportFindings& f) {
   if (!f.controls.method.empty() && f.controls.method != "outputs") {
     return fmt::format(
         "**Unknown.** This plan groups by {}, which compares no output of any expert: nothing is "
         "known about equivalence.",
         CodeSpan(f.controls.method));
+  }
+  if (const std::int64_t pairs = UnjudgedPairs(f); pairs > 0) {
+    return fmt::format(
+        "**Unknown.** {} near each other, but too few tokens or documents selected them to be "
+        "judged: give more calibration text, or shorter documents. Nothing is claimed to be "
+        "equivalent.",
+        Plural(pairs, "pair of experts is", "pairs of experts are"));
   }
   return "**Unknown.** No expert was selected by enough tokens to be judged; a larger or more "
          "varied calibration text is needed. Nothing is claimed to be equivalent.";
@@ -163,7 +176,12 @@ std::string CostLine(const ReportFindings& f) {
     line += fmt::format(", against {} that {} costs by itself", Figure(noise), UnderProfile(f));
   }
   if (f.check->accepted) line += *f.check->accepted ? ": accepted" : ": refused";
-  return line + ".";
+  line += '.';
+  if (const auto flips = f.check->chosen->flips; flips && !f.groups.empty()) {
+    line += fmt::format(" In {} of token-layers other experts are selected than before.",
+                        Share(*flips));
+  }
+  return line;
 }
 
 // Every layer has the same tokens, so the mean over layers is the share of token-layers.
@@ -206,7 +224,8 @@ ReportOutcome OutcomeOf(const ReportFindings& f) {
       std::all_of(f.layers.begin(), f.layers.end(), [](const ReportedLayer& layer) {
         return layer.with_evidence && *layer.with_evidence < 2;  // one alone has no partner
       });
-  return nobody_judged ? ReportOutcome::kUnknown : ReportOutcome::kNothingEquivalent;
+  return nobody_judged || UnjudgedPairs(f) > 0 ? ReportOutcome::kUnknown
+                                               : ReportOutcome::kNothingEquivalent;
 }
 
 std::string_view OutcomeName(ReportOutcome outcome) {

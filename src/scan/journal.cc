@@ -33,8 +33,14 @@ std::string FileHash(const std::filesystem::path& path) {
 void AppendDurably(const std::filesystem::path& path, const std::string& line) {
   const int descriptor = open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
   if (descriptor < 0) Fail("{}: cannot be opened: {}", path.string(), std::strerror(errno));
-  const ssize_t written = write(descriptor, line.data(), line.size());
-  const bool durable = written == static_cast<ssize_t>(line.size()) && fsync(descriptor) == 0;
+  std::string_view rest = line;
+  ssize_t written = 0;
+  while (!rest.empty() && written >= 0) {
+    written = write(descriptor, rest.data(), rest.size());
+    if (written < 0 && errno == EINTR) written = 0;
+    if (written > 0) rest.remove_prefix(static_cast<std::size_t>(written));
+  }
+  const bool durable = rest.empty() && fsync(descriptor) == 0;
   const int error = errno;
   close(descriptor);
   if (!durable) Fail("{}: cannot be written: {}", path.string(), std::strerror(error));
@@ -59,6 +65,10 @@ StreamState ReadState(const std::filesystem::path& path, std::int64_t next_layer
   StreamState state;
   state.next_layer = next_layer;
   for (const TensorEntry& entry : header.tensors) {
+    if (entry.dtype != Dtype::kF32 || entry.shape.size() != 2) {
+      Fail("{}: tensor '{}' is {} {}, expected F32 [tokens, hidden]", path.string(), entry.name,
+           DtypeName(entry.dtype), ShapeText(entry.shape));
+    }
     Matrix hidden(entry.shape.at(0), entry.shape.at(1));
     std::memcpy(hidden.values().data(), file.bytes().data() + header.data_begin + entry.begin,
                 hidden.values().size_bytes());

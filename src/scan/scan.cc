@@ -112,6 +112,7 @@ ScanHeader RunScan(const Checkpoint& checkpoint, const Model& model,
 
   std::filesystem::create_directories(out);
   const FolderLock lock(out / ".lock");
+  RemoveTemporaryFiles(out);
   if (options.fresh) DiscardScan(out);
   const bool finished = IsFinished(out, header.key);
   ScanJournal journal(out, header.key);

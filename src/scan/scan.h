@@ -17,9 +17,9 @@
 namespace cacheready {
 
 struct ScanOptions {
-  std::string profile;                  // "" = the checkpoint's default
-  std::int64_t tokens = 16384;          // calibration tokens, without the probe
-  std::int64_t document_tokens = 2048;  // longer documents are cut
+  std::string profile;                 // "" = the checkpoint's default
+  std::int64_t tokens = 16384;         // calibration tokens, without the probe
+  std::int64_t document_tokens = 512;  // longer documents are cut: evidence needs many of them
   std::uint64_t seed = 0;
   double tolerance = 1.0;              // as `plan` will use it: candidates lie below 3 x threshold
   std::int64_t sample_per_side = 512;  // sampled tokens of one expert

@@ -101,6 +101,26 @@ TEST_P(StreamInProfile, ADocumentAloneHasTheBitsThatItHasInABatch) {
   }
 }
 
+// A second checkpoint of the same shape beside the first: neither sees the other.
+TEST(Stream, TwoCheckpointsSideBySideHaveTheBitsThatTheyHaveAlone) {
+  static const Checkpoint checkpoint =
+      Checkpoint::Open(CACHEREADY_SOURCE_DIR "/models/upcycled-fp8");
+  const std::unique_ptr<Model> upcycled = DescribeModel(checkpoint);
+  const TokenBatch batch = RandomBatch({20, 13});
+  std::vector<Variant> variants(2);
+  variants[0].arithmetic = variants[1].arithmetic = Fp32Arithmetic();
+  variants[1].model = upcycled.get();
+  StreamState state = BeginStream(Reference(), batch, variants);
+  RunLayers(Reference(), batch, variants, nullptr, state);
+  const ForwardOutputs first = RunForward(Reference(), batch, Fp32Arithmetic());
+  const ForwardOutputs second = RunForward(*upcycled, batch, Fp32Arithmetic());
+  RunHead(Reference(), variants, state, [&](std::int64_t begin, std::span<const Matrix> logits) {
+    EXPECT_TRUE(SameRows(first.logits, begin, logits[0]));
+    EXPECT_TRUE(SameRows(second.logits, begin, logits[1]));
+  });
+  EXPECT_FALSE(SameBits(first.logits.values(), second.logits.values()));
+}
+
 INSTANTIATE_TEST_SUITE_P(Profiles, StreamInProfile,
                          ::testing::Values("fp32", "bf16-tp1", "fp8-w8a8"),
                          [](const auto& parameter) {

@@ -12,6 +12,9 @@
 namespace cacheready {
 namespace {
 
+// The search may compare as many bytes at every place of a text.
+constexpr std::size_t kLongestToken = 1024;
+
 AddedToken ParseAddedToken(const Json& json, std::string_view what) {
   AddedToken token;
   const std::int64_t id = GetInt(json, "id", what);
@@ -20,6 +23,10 @@ AddedToken ParseAddedToken(const Json& json, std::string_view what) {
   }
   token.id = static_cast<std::int32_t>(id);
   token.content = GetString(json, "content", what);
+  if (token.content.size() > kLongestToken) {
+    Fail("{}: token '{}' has {} bytes, expected at most {}", what, Shortened(token.content),
+         token.content.size(), kLongestToken);
+  }
   token.single_word = RequireBool(json, "single_word", what);
   token.lstrip = RequireBool(json, "lstrip", what);
   token.rstrip = RequireBool(json, "rstrip", what);

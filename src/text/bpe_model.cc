@@ -8,11 +8,12 @@
 #include "base/error.h"
 #include "text/byte_alphabet.h"
 #include "text/tokenizer_json.h"
+#include "text/unicode.h"
 
 namespace cacheready {
 namespace {
 
-constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
+constexpr std::uint32_t kNone = std::numeric_limits<std::uint32_t>::max();
 
 std::uint64_t PairKey(std::int32_t left, std::int32_t right) {
   return (std::uint64_t{static_cast<std::uint32_t>(left)} << 32) |
@@ -32,37 +33,79 @@ void CheckFeatures(const Json& json, std::string_view what) {
   if (GetDouble(json, "dropout", what, 0.0) != 0.0) {
     Fail("{}: dropout is not supported (ids would be random)", what);
   }
-  if (GetBool(json, "byte_fallback", what, false)) {
-    Fail("{}: byte_fallback true is not supported (only byte-level BPE is)", what);
-  }
   RefuseNonEmpty(json, "continuing_subword_prefix", what);
   RefuseNonEmpty(json, "end_of_word_suffix", what);
 }
 
 }  // namespace
 
-// One token of a piece while it is being merged: a doubly linked list inside a vector.
+// One token of a piece while it is being merged: a doubly linked list inside a vector. Small,
+// because a piece may be a whole text.
 struct BpeModel::Symbol {
-  std::int32_t id = 0;
-  std::size_t previous = kNone;
-  std::size_t next = kNone;
-  bool merged_away = false;
+  std::int32_t id = 0;  // -1 once it is part of another
+  std::uint32_t previous = kNone;
+  std::uint32_t next = kNone;
 };
 
-BpeModel BpeModel::Parse(const Json& json, std::string_view what) {
+BpeModel BpeModel::Parse(const Json& json, BpeUnit unit, std::string_view what) {
   BpeModel model;
   model.what_ = fmt::format("{}: model", what);
+  model.unit_ = unit;
   CheckFeatures(json, model.what_);
   model.ReadVocab(json);
   model.ReadMerges(json);
-  for (unsigned byte = 0; byte < 256; ++byte) {
-    model.byte_ids_[byte] = model.FindToken(ByteCharacter(static_cast<std::uint8_t>(byte)));
-  }
+  model.FindByteTokens();
   const std::string unknown = GetString(json, "unk_token", model.what_, "");
   if (!unknown.empty()) model.unknown_id_ = model.FindToken(unknown);
   model.fuse_unknown_ = GetBool(json, "fuse_unk", model.what_, false);
   model.ignore_merges_ = GetBool(json, "ignore_merges", model.what_, false);
+  model.byte_fallback_ = GetBool(json, "byte_fallback", model.what_, false);
+  if (model.byte_fallback_ && unit == BpeUnit::kByte) {
+    Fail("{}: byte_fallback true with ByteLevel is not supported", model.what_);
+  }
   return model;
+}
+
+BpeModel BpeModel::FromRanks(const std::vector<std::string>& tokens, std::string_view what) {
+  // Each cut of a token in two is looked up: a token of megabytes would take forever.
+  constexpr std::size_t kLongest = 1024;
+  BpeModel model;
+  model.what_ = what;
+  model.ignore_merges_ = true;
+  model.max_id_ = static_cast<std::int32_t>(tokens.size()) - 1;
+  std::unordered_map<std::string_view, std::int32_t> ids;
+  ids.reserve(tokens.size());
+  model.vocab_.reserve(tokens.size());
+  for (const std::string& token : tokens) {
+    const auto id = static_cast<std::int32_t>(ids.size());
+    if (token.empty() || token.size() > kLongest) {
+      Fail("{}: token {} has {} bytes, expected 1 to {}", what, id, token.size(), kLongest);
+    }
+    const auto [twin, is_new] = ids.emplace(token, id);
+    if (!is_new) Fail("{}: tokens {} and {} are the same bytes", what, twin->second, id);
+    model.vocab_.emplace(ToByteAlphabet(token), id);
+  }
+  for (const auto& [token, id] : ids) {
+    for (std::size_t cut = 1; cut < token.size(); ++cut) {
+      const auto left = ids.find(token.substr(0, cut));
+      if (left == ids.end()) continue;
+      const auto right = ids.find(token.substr(cut));
+      if (right == ids.end()) continue;
+      model.merges_[PairKey(left->second, right->second)] = {static_cast<std::uint32_t>(id), id};
+    }
+  }
+  model.FindByteTokens();
+  for (std::size_t byte = 0; byte < 256; ++byte) {
+    if (model.byte_ids_[byte] < 0) Fail("{}: byte 0x{:02X} has no token", what, byte);
+  }
+  return model;
+}
+
+void BpeModel::FindByteTokens() {
+  for (unsigned byte = 0; byte < 256; ++byte) {
+    byte_ids_[byte] = FindToken(ByteCharacter(static_cast<std::uint8_t>(byte)));
+    fallback_ids_[byte] = FindToken(fmt::format("<0x{:02X}>", byte));
+  }
 }
 
 void BpeModel::ReadVocab(const Json& json) {
@@ -130,7 +173,7 @@ void BpeModel::AddMerge(std::string_view left, std::string_view right, std::uint
 }
 
 std::int32_t BpeModel::FindToken(std::string_view token) const {
-  const auto found = vocab_.find(std::string(token));
+  const auto found = vocab_.find(token);
   return found == vocab_.end() ? -1 : found->second;
 }
 
@@ -141,7 +184,8 @@ const BpeModel::Merge* BpeModel::FindMerge(std::int32_t left, std::int32_t right
 
 void BpeModel::Encode(std::string_view piece, std::vector<std::int32_t>& ids) const {
   if (ignore_merges_) {
-    const std::int32_t whole = FindToken(ToByteAlphabet(piece));
+    const std::int32_t whole =
+        unit_ == BpeUnit::kByte ? FindToken(ToByteAlphabet(piece)) : FindToken(piece);
     if (whole >= 0) {
       ids.push_back(whole);
       return;
@@ -150,33 +194,62 @@ void BpeModel::Encode(std::string_view piece, std::vector<std::int32_t>& ids) co
   std::vector<Symbol> symbols = Symbols(piece);
   MergeAll(symbols);
   for (const Symbol& symbol : symbols) {
-    if (!symbol.merged_away) ids.push_back(symbol.id);
+    if (symbol.id >= 0) ids.push_back(symbol.id);
   }
 }
 
-// One symbol a byte; bytes without a token are the unknown token, a run of them one if fuse_unk.
+std::int32_t BpeModel::FindUnit(std::string_view unit) const {
+  if (unit_ == BpeUnit::kByte) return byte_ids_[static_cast<std::uint8_t>(unit.front())];
+  return FindToken(unit);
+}
+
+// The bytes of a character, if each has a token.
+bool BpeModel::AddFallback(std::string_view unit, std::vector<Symbol>& symbols) const {
+  const auto id_of = [this](char c) { return fallback_ids_[static_cast<std::uint8_t>(c)]; };
+  if (std::any_of(unit.begin(), unit.end(), [&](char c) { return id_of(c) < 0; })) return false;
+  for (const char c : unit) symbols.push_back({.id = id_of(c)});
+  return true;
+}
+
+// One symbol a unit. Units without a token are the unknown token, a run of them one if fuse_unk. An
+// unknown waits for the next unit, and byte tokens do not end the wait: as in `tokenizers`, they go
+// before it.
 std::vector<BpeModel::Symbol> BpeModel::Symbols(std::string_view piece) const {
   std::vector<Symbol> symbols;
-  symbols.reserve(piece.size());
-  bool after_unknown = false;
-  for (const char c : piece) {
-    const auto byte = static_cast<std::uint8_t>(c);
-    std::int32_t id = byte_ids_[byte];
-    const bool unknown = id < 0;
-    if (unknown && after_unknown && fuse_unknown_) continue;
-    after_unknown = unknown;
-    if (unknown) id = unknown_id_;
-    if (id < 0) {
-      Fail(
-          "{}: the text has byte 0x{:02X}, which is not in the vocabulary ('{}'), and there is no "
-          "unknown token",
-          what_, byte, ByteCharacter(byte));
-    }
-    const std::size_t place = symbols.size();
-    if (place > 0) symbols.back().next = place;
-    symbols.push_back({id, place > 0 ? place - 1 : kNone, kNone, false});
+  symbols.reserve(piece.size() + 1);
+  bool unknown_waits = false;
+  while (!piece.empty()) {
+    const bool bytes = unit_ == BpeUnit::kByte;
+    const std::string_view unit = piece.substr(0, bytes ? 1 : FirstCodePoint(piece).size_bytes);
+    piece.remove_prefix(unit.size());
+    const std::int32_t id = FindUnit(unit);
+    if (id < 0 && byte_fallback_ && AddFallback(unit, symbols)) continue;
+    if (unknown_waits && (id >= 0 || !fuse_unknown_)) symbols.push_back({.id = unknown_id_});
+    unknown_waits = id < 0;
+    if (id >= 0) symbols.push_back({.id = id});
+    if (id < 0 && unknown_id_ < 0) FailUnknown(unit);
+  }
+  if (unknown_waits) symbols.push_back({.id = unknown_id_});
+  if (symbols.size() >= kNone) Fail("{}: a piece of {} symbols is too long", what_, symbols.size());
+  for (std::uint32_t i = 0; i < symbols.size(); ++i) {
+    symbols[i].previous = i > 0 ? i - 1 : kNone;
+    symbols[i].next = i + 1 < symbols.size() ? i + 1 : kNone;
   }
   return symbols;
+}
+
+void BpeModel::FailUnknown(std::string_view unit) const {
+  if (unit_ == BpeUnit::kByte) {
+    const auto byte = static_cast<std::uint8_t>(unit.front());
+    Fail(
+        "{}: the text has byte 0x{:02X}, which is not in the vocabulary ('{}'), and there is no "
+        "unknown token",
+        what_, byte, ByteCharacter(byte));
+  }
+  Fail(
+      "{}: the text has the character '{}' (U+{:04X}), which is not in the vocabulary, and there "
+      "is no unknown token",
+      what_, unit, static_cast<std::uint32_t>(FirstCodePoint(unit).value));
 }
 
 // Always the merge of lowest rank, the leftmost of equals. The queue holds every pair that could
@@ -186,34 +259,40 @@ void BpeModel::MergeAll(std::vector<Symbol>& symbols) const {
   struct Candidate {
     std::uint32_t rank;
     std::int32_t merged;
-    std::size_t place;
+    std::uint32_t place;
     bool operator>(const Candidate& other) const {
       return rank != other.rank ? rank > other.rank : place > other.place;
     }
   };
-  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue;
-  const auto add = [&](std::size_t place) {
-    const std::size_t next = symbols[place].next;
+  std::vector<Candidate> first;
+  const auto add = [&](std::uint32_t place, auto&& put) {
+    const std::uint32_t next = symbols[place].next;
     if (next == kNone) return;
     if (const Merge* merge = FindMerge(symbols[place].id, symbols[next].id)) {
-      queue.push({merge->rank, merge->merged, place});
+      put(Candidate{merge->rank, merge->merged, place});
     }
   };
-  for (std::size_t place = 0; place < symbols.size(); ++place) add(place);
+  first.reserve(symbols.size());
+  for (std::uint32_t place = 0; place < symbols.size(); ++place) {
+    add(place, [&](const Candidate& candidate) { first.push_back(candidate); });
+  }
+  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue({},
+                                                                               std::move(first));
+  const auto push = [&](const Candidate& candidate) { queue.push(candidate); };
   while (!queue.empty()) {
     const Candidate top = queue.top();
     queue.pop();
     Symbol& left = symbols[top.place];
-    if (left.merged_away || left.next == kNone) continue;
+    if (left.id < 0 || left.next == kNone) continue;
     Symbol& right = symbols[left.next];
     const Merge* merge = FindMerge(left.id, right.id);
     if (merge == nullptr || merge->merged != top.merged) continue;
     left.id = top.merged;
     left.next = right.next;
-    right.merged_away = true;
+    right.id = -1;
     if (right.next != kNone) symbols[right.next].previous = top.place;
-    if (left.previous != kNone) add(left.previous);
-    add(top.place);
+    if (left.previous != kNone) add(left.previous, push);
+    add(top.place, push);
   }
 }
 

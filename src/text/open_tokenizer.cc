@@ -12,8 +12,7 @@ namespace cacheready {
 namespace {
 
 // Of other kinds of tokenizer, which a message can name.
-constexpr std::array kOtherFiles = {"tokenizer.model", "tiktoken.model", "tekken.json",
-                                    "vocab.json"};
+constexpr std::array kOtherFiles = {"tokenizer.model", "tekken.json", "vocab.json"};
 
 // A symlink to nothing counts as there: reading it tells what is wrong.
 bool IsThere(const std::filesystem::path& path) {
@@ -35,7 +34,8 @@ std::string ReadTokenizerFile(const std::filesystem::path& path) {
     if (IsThere(folder / name)) found += fmt::format("{}{}", found.empty() ? "" : ", ", name);
   }
   Fail(
-      "{}: holds no tokenizer.json{}; put the model's tokenizer.json there, or give token ids "
+      "{}: holds no tokenizer.json and no tiktoken.model{}; put the model's tokenizer.json there, "
+      "or give token ids "
       "instead of text (documents with 'ids')",
       folder.string(), found.empty() ? "" : fmt::format(" ({} cannot be read)", found));
 }
@@ -45,6 +45,12 @@ std::string ReadTokenizerFile(const std::filesystem::path& path) {
 Tokenizer OpenTokenizer(const std::filesystem::path& folder) {
   const std::filesystem::path json = folder / "tokenizer.json";
   if (IsThere(json)) return Tokenizer::Parse(ReadTokenizerFile(json), json.string());
+  const std::filesystem::path ranks = folder / "tiktoken.model";
+  const std::filesystem::path config = folder / "tokenizer_config.json";
+  if (IsThere(ranks)) {
+    return Tokenizer::ParseTiktoken(ReadTokenizerFile(ranks), ranks.string(),
+                                    ReadTokenizerFile(config), config.string());
+  }
   FailWithoutTokenizer(folder);
 }
 

@@ -8,8 +8,9 @@
 
 namespace cacheready {
 
-// Reads tokenizer.json of `folder`. Fails if there is none, telling what to give instead, and on a
-// pipeline that is not supported, by name. Symlinks are followed.
+// Reads tokenizer.json of `folder`, or else tiktoken.model and tokenizer_config.json. Fails if
+// there is neither, telling what to give instead, and on a pipeline that is not supported, by name.
+// Symlinks are followed.
 Tokenizer OpenTokenizer(const std::filesystem::path& folder);
 
 }  // namespace cacheready

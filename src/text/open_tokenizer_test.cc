@@ -47,6 +47,17 @@ TEST_F(OpenTokenizerTest, ReadsTokenizerJson) {
   EXPECT_EQ(tokenizer.FindToken("<|im_start|>"), 1);
 }
 
+TEST_F(OpenTokenizerTest, ReadsTiktokenModelWithItsConfig) {
+  const std::filesystem::path kimi =
+      std::filesystem::path(CACHEREADY_SOURCE_DIR) / "goldens/tokenizer/kimi_tiktoken";
+  const Tokenizer tokenizer = OpenTokenizer(kimi);
+  EXPECT_EQ(tokenizer.Encode("[BOS]").size(), 1u);
+  std::filesystem::copy(kimi / "tiktoken.model", folder_);
+  EXPECT_THAT(Refusal(), HasSubstr((folder_ / "tokenizer_config.json").string()));
+  std::filesystem::copy(kModels / "reference-fp8" / "tokenizer.json", folder_);
+  EXPECT_EQ(OpenTokenizer(folder_).FindToken("[BOS]"), -1);  // tokenizer.json goes first
+}
+
 TEST_F(OpenTokenizerTest, FollowsSymlinks) {
   std::filesystem::create_symlink(kModels / "reference-fp8" / "tokenizer.json",
                                   folder_ / "tokenizer.json");
@@ -54,7 +65,8 @@ TEST_F(OpenTokenizerTest, FollowsSymlinks) {
 }
 
 TEST_F(OpenTokenizerTest, TellsWhatToDoWithoutOne) {
-  EXPECT_THAT(Refusal(), HasSubstr(folder_.string() + ": holds no tokenizer.json;"));
+  EXPECT_THAT(Refusal(),
+              HasSubstr(folder_.string() + ": holds no tokenizer.json and no tiktoken.model;"));
   EXPECT_THAT(Refusal(), HasSubstr("give token ids instead of text"));
   Write("tokenizer.model", "");
   Write("vocab.json", "");

@@ -11,14 +11,18 @@ namespace cacheready {
 struct SplitPattern {
   std::string_view name;
   std::string_view regex;
+  std::string_view pcre = {};  // the same where PCRE2 lacks the syntax; else empty
 };
 
 std::span<const SplitPattern> SplitPatterns();
 
-// nullptr if unknown.
+// nullptr if unknown. CR and LF may be escaped or, as in DeepSeek's files, the characters
+// themselves.
 const SplitPattern* FindSplitPattern(std::string_view regex);
 
-// The one that ByteLevel uses when its use_regex is true.
-const SplitPattern& Gpt2Pattern();
+const SplitPattern& Gpt2Pattern();    // of ByteLevel when its use_regex is true
+const SplitPattern& DigitPattern();   // of Digits when its individual_digits is true
+const SplitPattern& DigitsPattern();  // and when it is false
+const SplitPattern& KimiPattern();    // of Kimi's tiktoken.model
 
 }  // namespace cacheready

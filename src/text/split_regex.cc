@@ -65,8 +65,8 @@ std::string PcrePattern(std::string_view pattern) {
   return out;
 }
 
-SplitRegex::SplitRegex(std::string_view pattern) : compiled_(std::make_unique<Compiled>()) {
-  const std::string text = PcrePattern(pattern);
+SplitRegex::SplitRegex(const SplitPattern& pattern) : compiled_(std::make_unique<Compiled>()) {
+  const std::string text = PcrePattern(pattern.pcre.empty() ? pattern.regex : pattern.pcre);
   int error = 0;
   PCRE2_SIZE offset = 0;
   compiled_->code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),

@@ -7,13 +7,14 @@
 #include <string_view>
 #include <vector>
 
+#include "text/split_patterns.h"
+
 namespace cacheready {
 
 class SplitRegex {
  public:
-  // Requires a pattern of split_patterns.h: our own constant, so a pattern that does not compile is
-  // our mistake.
-  explicit SplitRegex(std::string_view pattern);
+  // Our own constant (split_patterns.h), so a pattern that does not compile is our mistake.
+  explicit SplitRegex(const SplitPattern& pattern);
   ~SplitRegex();
   SplitRegex(SplitRegex&&) noexcept;
   SplitRegex& operator=(SplitRegex&&) noexcept;

@@ -1,5 +1,6 @@
-// tokenizer.json: text to token ids exactly as the `tokenizers` library does for the pipelines we
-// accept; anything else is refused by name. SPDX-License-Identifier: Apache-2.0
+// Text to token ids exactly as the `tokenizers` library makes them from a tokenizer.json, and
+// `tiktoken` from a tiktoken.model, for the pipelines we accept; anything else is refused by name.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>
@@ -15,6 +16,9 @@ class Tokenizer {
   // `json` is the text of a tokenizer.json, `what` names it in messages. Fails on an unsupported
   // component, by name.
   static Tokenizer Parse(std::string_view json, std::string_view what);
+  // `ranks` is the text of a tiktoken.model, `config` that of the tokenizer_config.json beside it.
+  static Tokenizer ParseTiktoken(std::string_view ranks, std::string_view ranks_what,
+                                 std::string_view config, std::string_view config_what);
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
 

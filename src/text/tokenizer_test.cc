@@ -156,12 +156,8 @@ TEST(Tokenizer, RefusesUnsupportedComponentsByName) {
   ExpectRefusal(json, "normalizer 'NFKC' is not supported");
 
   json = SmallTokenizer();
-  json["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "▁"}};
-  ExpectRefusal(json, "pre_tokenizer 'Metaspace' is not supported");
-  json["pre_tokenizer"] = nullptr;
-  ExpectRefusal(json, "pre_tokenizer without ByteLevel");
-  json["pre_tokenizer"] = Split(kQwen2);
-  ExpectRefusal(json, "pre_tokenizer without ByteLevel");
+  json["pre_tokenizer"] = {{"type", "Whitespace"}};
+  ExpectRefusal(json, "pre_tokenizer 'Whitespace' is not supported");
   json["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", {ByteLevel(), Split(kQwen2)}}};
   ExpectRefusal(json, "'Split' after ByteLevel");
   json["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", {Split("[a-z]+"), ByteLevel()}}};
@@ -172,6 +168,39 @@ TEST(Tokenizer, RefusesUnsupportedComponentsByName) {
   ExpectRefusal(json, "model 'WordPiece' is not supported");
   json["version"] = "2.0";
   ExpectRefusal(json, "version '2.0' is not supported");
+}
+
+TEST(Tokenizer, KnowsAPatternWithControlCharactersForEscapes) {
+  std::string regex = kQwen2;
+  for (const auto& [escape, character] : {std::pair("\\r", "\r"), std::pair("\\n", "\n")}) {
+    for (std::size_t at; (at = regex.find(escape)) != std::string::npos;) {
+      regex.replace(at, 2, character);
+    }
+  }
+  Json json = SmallTokenizer();
+  json["pre_tokenizer"]["pretokenizers"][0] = Split(regex);
+  EXPECT_EQ(Parse(json).Encode("ab \nab"), Ids({256, ' ', '\n', 256}));
+}
+
+TEST(Tokenizer, RefusesPipelinesWithoutEnd) {
+  const auto with_splits = [](int count) {
+    Json parts = Json::array();
+    for (int i = 0; i < count; ++i) parts.push_back(Split(kQwen2));
+    parts.push_back(ByteLevel());
+    Json json = SmallTokenizer();
+    json["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", parts}};
+    return json;
+  };
+  EXPECT_EQ(Parse(with_splits(16)).Encode("ab"), Ids({256}));
+  ExpectRefusal(with_splits(17), "more than 16 splits");
+  const auto with_steps = [](std::size_t count) {
+    Json json = SmallTokenizer();
+    json["normalizer"] = {{"type", "Sequence"},
+                          {"normalizers", Json(count, Json{{"type", "NFC"}})}};
+    return json;
+  };
+  EXPECT_EQ(Parse(with_steps(64)).Encode("ab"), Ids({256}));
+  ExpectRefusal(with_steps(65), "more than 64 steps");
 }
 
 TEST(Tokenizer, RefusesSplitsOfAnotherBehavior) {
@@ -196,7 +225,7 @@ TEST(Tokenizer, RefusesModelFeaturesThatChangeIds) {
     return json;
   };
   ExpectRefusal(with("dropout", 0.1), "dropout");
-  ExpectRefusal(with("byte_fallback", true), "byte_fallback");
+  ExpectRefusal(with("byte_fallback", true), "byte_fallback true with ByteLevel");
   ExpectRefusal(with("continuing_subword_prefix", "##"), "continuing_subword_prefix '##'");
   ExpectRefusal(with("end_of_word_suffix", "</w>"), "end_of_word_suffix '</w>'");
   EXPECT_EQ(Parse(with("dropout", 0.0)).Encode("ab"), Ids({256}));
@@ -256,6 +285,7 @@ TEST(Tokenizer, RefusesBrokenAddedTokens) {
                 "has id 300, expected 262 (the next free");
   ExpectRefusal(with(Json::array({Added(7, "ab")})), "has id 7, expected 256 (its id in the vocab");
   ExpectRefusal(with(Json::array({Added(262, "<e>"), Added(262, "<e>")})), "'<e>' appears twice");
+  ExpectRefusal(with(Json::array({Added(262, std::string(1025, 'e'))})), "has 1025 bytes");
   Json incomplete = Added(262, "<end>");
   incomplete.erase("lstrip");
   ExpectRefusal(with(Json::array({incomplete})), "key 'lstrip' is missing");

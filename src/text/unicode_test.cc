@@ -60,9 +60,13 @@ class UnicodeClasses : public testing::Test {
 
 TEST_F(UnicodeClasses, RegexClassesAreThoseOfOniguruma) {
   for (const std::string name : {"\\s", "\\p{L}", "\\p{N}", "\\p{M}", "\\p{P}", "\\p{S}", "\\p{Lu}",
-                                 "\\p{Ll}", "\\p{Lt}", "\\p{Lm}", "\\p{Lo}"}) {
-    const SplitRegex inside("[" + name + "]");
-    const SplitRegex outside("~" + name);  // after "~" a member is one piece with it
+                                 "\\p{Ll}", "\\p{Lt}", "\\p{Lm}", "\\p{Lo}", "\\p{Han}"}) {
+    const std::string ours = name == "\\p{Han}" ? "\\p{sc:Han}" : name;
+    const std::string in_class = "[" + ours + "]";
+    const std::string after_tilde = "~" + ours;
+    const SplitRegex inside(SplitPattern{"in a class", in_class});
+    const SplitRegex outside(
+        SplitPattern{"outside", after_tilde});  // after "~" a member is one piece with it
     ExpectClass(name, [&](char32_t c) {
       std::vector<std::string_view> pieces;
       const std::string doubled = ToUtf8(c) + ToUtf8(c);  // two pieces if it matches, one if not
@@ -78,7 +82,7 @@ TEST_F(UnicodeClasses, RegexClassesAreThoseOfOniguruma) {
 }
 
 TEST_F(UnicodeClasses, NotSpaceIsTheComplementOfSpace) {
-  const SplitRegex not_space("~\\S");
+  const SplitRegex not_space(SplitPattern{"not space", "~\\S"});
   const std::set<char32_t> space = Members("\\s");
   for (const char32_t c : assigned_) {
     std::vector<std::string_view> pieces;

@@ -22,6 +22,10 @@ std::string WhyRowDoesNotFit(const RowPatch& patch, const TensorView& tensor) {
     return fmt::format("the plan names row {}, the shape is {}", patch.row,
                        ShapeText(tensor.shape));
   }
+  if (patch.dtype != tensor.dtype) {
+    return fmt::format("the plan's row {} is {}, the tensor is {}", patch.row,
+                       DtypeName(patch.dtype), DtypeName(tensor.dtype));
+  }
   const std::size_t row_bytes = tensor.bytes.size() / static_cast<std::size_t>(tensor.NumRows());
   if (patch.bytes.size() != row_bytes) {
     return fmt::format("the plan's row {} has {} bytes, the tensor's rows have {}", patch.row,

@@ -175,6 +175,14 @@ TEST_F(Verify, FindsAPlanForOtherWeights) {
               ::testing::IsSupersetOf({kGate0, std::string("model.layers.9.mlp.gate.weight")}));
 }
 
+TEST_F(Verify, FindsAPlanOfAnotherDtype) {
+  plan_.groups[1].tensors[0].dtype = Dtype::kF16;
+  WriteBytes(out_ / "cacheready-plan.json", SealPlan(WriteJson(ToJson(plan_))));
+  const Verification result = Run();
+  ASSERT_FALSE(result.passed);
+  EXPECT_THAT(result.findings.at(0).message, ::testing::HasSubstr("is F16, the tensor is BF16"));
+}
+
 TEST_F(Verify, KeepsTheFirstFindingsAndCountsAll) {
   for (const auto& [path, bytes] : files_) fs::remove(out_ / path);
   const Verification result = Run({.plan = {}, .hash = true, .max_findings = 2});

@@ -120,8 +120,9 @@ void AddPatches(const DeltaTensors& tensors, const std::string& name, std::strin
     };
     const std::vector<std::byte> new_row = row_of(added);
     const std::vector<std::byte> old_row = row_of(removed);
-    delta.apply.push_back({name, rows[i], new_row, Sha256Hex(old_row)});
-    delta.revert.push_back({name, rows[i], old_row, Sha256Hex(new_row)});
+    const Dtype dtype = added.entry->dtype;
+    delta.apply.push_back({name, rows[i], new_row, Sha256Hex(old_row), dtype});
+    delta.revert.push_back({name, rows[i], old_row, Sha256Hex(new_row), dtype});
   }
 }
 
@@ -179,7 +180,7 @@ void CheckPlanIsTheSame(const Delta& delta, const std::string& file) {
       RowPatches(PlanFromJson(ParseJson(delta.plan_json, what), what));
   const auto same = [](const RowPatch& a, const RowPatch& b) {
     return a.tensor == b.tensor && a.row == b.row && a.bytes == b.bytes &&
-           a.replaced_sha256 == b.replaced_sha256;
+           a.replaced_sha256 == b.replaced_sha256 && a.dtype == b.dtype;
   };
   const auto [ours, theirs] =
       std::mismatch(delta.apply.begin(), delta.apply.end(), planned.begin(), planned.end(), same);

@@ -96,12 +96,14 @@ void RenameToNew(const fs::path& from, const fs::path& to) {
 
 }  // namespace
 
+fs::path JournalOf(const fs::path& out) { return WithSuffix(AbsoluteOut(out), ".partial.journal"); }
+
 OutFolder LocateOut(const Checkpoint& source, std::span<const FileTask> tasks,
                     const fs::path& out) {
   OutFolder place;
   place.out = AbsoluteOut(out);
   place.partial = WithSuffix(place.out, ".partial");
-  place.journal = WithSuffix(place.partial, ".journal");
+  place.journal = JournalOf(out);
   place.reserve = WithSuffix(place.partial, ".reserve");
   const fs::file_status status = fs::symlink_status(place.out);
   if (fs::exists(status) && !fs::is_directory(status)) {

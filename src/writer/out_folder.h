@@ -19,6 +19,9 @@ struct OutFolder {
   bool exists = false;            // OUT is there and not empty
 };
 
+// Where the journal of a write of `out` lies.
+std::filesystem::path JournalOf(const std::filesystem::path& out);
+
 // Fails if OUT is the source, lies inside it or around it (or around a file that the source links
 // to), is a file or a link, or if its parent is missing.
 OutFolder LocateOut(const Checkpoint& source, std::span<const FileTask> tasks,

@@ -15,6 +15,10 @@ bool IsUnquantizedFloat(Dtype dtype) {
 }
 
 void CheckOldRow(const RowPatch& patch, const TensorView& tensor, std::span<const std::byte> old) {
+  if (patch.dtype != tensor.dtype) {
+    Fail("{}: tensor '{}' is stored as {}, the plan's row {} as {}", tensor.file, tensor.name,
+         DtypeName(tensor.dtype), patch.row, DtypeName(patch.dtype));
+  }
   if (patch.bytes.size() != old.size()) {
     Fail("{}: tensor '{}' has rows of {} bytes, the plan's row {} has {}", tensor.file, tensor.name,
          old.size(), patch.row, patch.bytes.size());

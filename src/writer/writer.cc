@@ -252,6 +252,8 @@ WriteResult WriteUnderLock(const Checkpoint& source, const FileTasks& tasks, con
 
 }  // namespace
 
+bool IsWriteUnfinished(const fs::path& out) { return fs::exists(JournalOf(out)); }
+
 WriteResult WriteCheckpoint(const Checkpoint& source, std::span<const RowPatch> patches,
                             const std::string& plan_json, const fs::path& out,
                             const WriteOptions& options) {

@@ -49,6 +49,10 @@ WriteResult WriteCheckpoint(const Checkpoint& source, std::span<const RowPatch> 
                             const std::string& plan_json, const std::filesystem::path& out,
                             const WriteOptions& options);
 
+// True if a write of `out` was stopped, even after `out` was whole: the same call goes on from
+// there.
+bool IsWriteUnfinished(const std::filesystem::path& out);
+
 // The delta: a small safetensors file with the new and the old rows, the plan, and the base's
 // hashes.
 void WriteDelta(const Checkpoint& source, std::span<const RowPatch> patches,

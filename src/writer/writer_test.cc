@@ -181,6 +181,9 @@ TEST_F(Writer, RefusesRowsOfOtherWeights) {
   patches[0].bytes.resize(3);
   EXPECT_THAT(ErrorOfPatches(patches), HasSubstr("has 3"));
   patches = RowPatches(plan_);
+  patches[0].dtype = Dtype::kF16;
+  EXPECT_THAT(ErrorOfPatches(patches), HasSubstr("as F16"));
+  patches = RowPatches(plan_);
   patches.push_back(patches[0]);
   EXPECT_THAT(ErrorOfPatches(patches), HasSubstr("patched twice"));
   EXPECT_FALSE(fs::exists(out_));

@@ -4,15 +4,11 @@
 
 #include <filesystem>
 
-#include "base/error.h"
 #include "model/model.h"
 #include "support/changed_checkpoint.h"
 
 namespace cacheready {
 namespace {
-
-using ::testing::AllOf;
-using ::testing::HasSubstr;
 
 const std::filesystem::path kGoldens =
     std::filesystem::path(CACHEREADY_SOURCE_DIR) / "goldens/families";
@@ -40,34 +36,6 @@ TEST(GptOss, OlderNamesAndAbsentDefaultsGiveTheSameBits) {
   scaling.erase("rope_theta");
   changed.config["rope_scaling"] = scaling;
   EXPECT_EQ(ForwardBits(changed.Write()), ForwardBits(Checkpoint::Open(kGptOss)));
-}
-
-TEST(GptOss, ConfigsThatChangeTheMathematicsAreRefusedByKey) {
-  const std::pair<const char*, Json> changes[] = {{"hidden_act", "gelu"},
-                                                  {"swiglu_limit", 5.0},
-                                                  {"sliding_window", nullptr},
-                                                  {"rope_parameters", nullptr},
-                                                  {"num_experts_per_tok", 9},
-                                                  {"partial_rotary_factor", 0.5},
-                                                  {"layer_types", {"a", "b", "c", "d"}}};
-  for (const auto& [key, value] : changes) {
-    ChangedCheckpoint changed(kGptOss);
-    changed.config[key] = value;
-    EXPECT_THAT(Refusal(changed), AllOf(HasSubstr("config.json"), HasSubstr(key)));
-  }
-}
-
-TEST(GptOss, EveryTensorOfALayerIsAskedForAndItsShapeChecked) {
-  const ChangedCheckpoint names(kGptOss);
-  for (const auto& tensor : names.tensors) {
-    ChangedCheckpoint missing(kGptOss);
-    missing.Remove(tensor.name);
-    const std::string module = tensor.name.substr(0, tensor.name.rfind(".weight"));
-    EXPECT_THAT(Refusal(missing), HasSubstr(module.substr(module.rfind('.') + 1))) << tensor.name;
-    ChangedCheckpoint misshapen(kGptOss);
-    misshapen.Find(tensor.name).shape.push_back(1);
-    EXPECT_THAT(Refusal(misshapen), HasSubstr("expected")) << tensor.name;
-  }
 }
 
 }  // namespace

@@ -34,11 +34,25 @@ TEST_P(CorpusReplay, RunsEveryFileOfTheCorpus) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Targets, CorpusReplay,
-                         testing::Values(Target{"safetensors_header", FuzzSafetensorsHeader},
-                                         Target{"shard_index", FuzzShardIndex},
-                                         Target{"config", FuzzConfig},
-                                         Target{"tokenizer", FuzzTokenizer}),
+constexpr Target kTargets[] = {
+    {"config", FuzzConfig},
+    {"delta", FuzzDelta},
+    {"documents", FuzzDocuments},
+    {"ids", FuzzIds},
+    {"layer_record", FuzzLayerRecord},
+    {"plan", FuzzPlan},
+    {"quantization_config", FuzzQuantizationConfig},
+    {"report", FuzzReport},
+    {"safetensors_header", FuzzSafetensorsHeader},
+    {"scan_header", FuzzScanHeader},
+    {"scan_journal", FuzzScanJournal},
+    {"shard_index", FuzzShardIndex},
+    {"tiktoken", FuzzTiktoken},
+    {"tokenizer", FuzzTokenizer},
+    {"write_journal", FuzzWriteJournal},
+};
+
+INSTANTIATE_TEST_SUITE_P(Targets, CorpusReplay, testing::ValuesIn(kTargets),
                          [](const auto& test) { return std::string(test.param.name); });
 
 }  // namespace

@@ -1,0 +1,74 @@
+// What formats with codes on a small grid and one stored scale per block have in common.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "formats/encoded_matrix.h"
+
+namespace cacheready {
+
+// Every `stride`-th element from `begin` on of a tensor of scales: F32, BF16, F16, F8_E4M3, or
+// powers of two in F8_E8M0 or U8. Fails, naming tensor and place, where one is no finite number.
+void ReadScales(const TensorView& tensor, std::int64_t begin, std::int64_t stride,
+                std::span<float> out);
+bool IsScaleDtype(Dtype dtype);
+
+// codes[c] += a uniform +-1/2 step of the code grid, for one row.
+using DitherRow = void (*)(std::uint64_t stream, std::int64_t row, std::int64_t cols, float* codes);
+void DitherE4m3(std::uint64_t stream, std::int64_t row, std::int64_t cols, float* codes);
+void DitherE2m1(std::uint64_t stream, std::int64_t row, std::int64_t cols, float* codes);
+void DitherIntegers(std::uint64_t stream, std::int64_t row, std::int64_t cols, float* codes);
+
+struct ScaledSpec {
+  std::string name;         // of the tensor of codes: seeds its dither
+  std::uint64_t slice = 0;  // tells slices of that tensor apart
+  std::int64_t rows = 0, cols = 0;
+  BlockShape block = {};  // rows x cols that share a scale
+  // Above 0: the columns of a block are not consecutive (BlockOfColumns tells where they are), and
+  // so many blocks are in a row.
+  std::int64_t scattered_blocks = 0;
+  DitherRow dither = nullptr;
+};
+
+// weight = code * scale(block), rounded once to fp32. Opening one reads no data: codes and scales
+// are read where they lie, when rows are decoded. (A sixteenth of a large FP4 checkpoint is scales:
+// copies of them would not fit.)
+class ScaledMatrix : public EncodedMatrix {
+ public:
+  BlockShape block_shape() const override { return scattered() ? BlockShape{} : spec_.block; }
+  float Scale(std::int64_t block_row, std::int64_t block_col) const override;
+  void DecodeRows(std::int64_t begin, std::int64_t count, float* out) const override;
+  void DecodeCodes(std::int64_t begin, std::int64_t count, float* out) const override;
+  void DecodeRowsDithered(std::int64_t begin, std::int64_t count, std::uint64_t seed,
+                          float* out) const override;
+  void DecodeCodesDithered(std::int64_t begin, std::int64_t count, std::uint64_t seed,
+                           float* out) const override;
+
+ protected:
+  explicit ScaledMatrix(ScaledSpec spec);
+
+  std::int64_t blocks_per_row() const { return blocks_per_row_; }
+  // Codes of rows [begin, begin + count), row-major, zero points subtracted.
+  virtual void ReadCodes(std::int64_t begin, std::int64_t count, float* out) const = 0;
+  // Scales of the blocks from `first` on of one row of blocks.
+  virtual void ReadBlockScales(std::int64_t block_row, std::int64_t first,
+                               std::span<float> out) const = 0;
+  // The block of every column, in [0, blocks_per_row). Called only for scattered blocks.
+  virtual std::vector<std::int32_t> BlockOfColumns() const;
+
+ private:
+  bool scattered() const { return spec_.scattered_blocks > 0; }
+  void ReadDithered(std::int64_t begin, std::int64_t count, std::uint64_t seed, float* out) const;
+  void ApplyScales(std::int64_t begin, std::int64_t count, float* out) const;
+
+  ScaledSpec spec_;
+  std::int64_t blocks_per_row_;
+};
+
+std::int64_t CeilDiv(std::int64_t a, std::int64_t b);
+
+}  // namespace cacheready
