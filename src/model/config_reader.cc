@@ -14,6 +14,18 @@ namespace {
 
 const Json kEmptyObject = Json::object();
 
+constexpr std::int64_t kMaxSize = std::int64_t{1} << 30;
+constexpr std::int64_t kMaxLayers = 1 << 16;
+
+std::int64_t CheckSize(std::int64_t value, std::int64_t least, std::string_view key,
+                       const std::string& what) {
+  if (value < least || value > kMaxSize) {
+    Fail("{}: key '{}' is {}, expected at least {} and at most {}", what, key, value, least,
+         kMaxSize);
+  }
+  return value;
+}
+
 // The entries of the array under `key`; none if it is absent.
 void ForEachEntry(const Json& object, std::string_view key, const std::string& what,
                   const std::function<void(const Json&)>& body) {
@@ -45,10 +57,7 @@ bool ConfigReader::IsArray(std::string_view key) const {
 
 std::int64_t ConfigReader::Size(std::initializer_list<std::string_view> keys) const {
   for (const std::string_view key : keys) {
-    if (!Has(key)) continue;
-    const std::int64_t value = GetInt(*object_, key, what_);
-    if (value < 1) Fail("{}: key '{}' is {}, expected at least 1", what_, key, value);
-    return value;
+    if (Has(key)) return CheckSize(GetInt(*object_, key, what_), 1, key, what_);
   }
   Fail("{}: none of the keys '{}' is there", what_, fmt::join(keys, "', '"));
 }
@@ -58,10 +67,7 @@ std::int64_t ConfigReader::Size(std::string_view key, std::int64_t fallback) con
 }
 
 std::int64_t ConfigReader::Count(std::string_view key, std::int64_t fallback) const {
-  if (!Has(key)) return fallback;
-  const std::int64_t value = GetInt(*object_, key, what_);
-  if (value < 0) Fail("{}: key '{}' is {}, expected at least 0", what_, key, value);
-  return value;
+  return Has(key) ? CheckSize(GetInt(*object_, key, what_), 0, key, what_) : fallback;
 }
 
 bool ConfigReader::FlagOrNumber(std::string_view key, bool fallback) const {
@@ -93,6 +99,12 @@ std::vector<std::int64_t> ConfigReader::Integers(std::string_view key) const {
     integers.push_back(entry.get<std::int64_t>());
   });
   return integers;
+}
+
+std::vector<std::int64_t> ConfigReader::Counts(std::string_view key) const {
+  std::vector<std::int64_t> counts = Integers(key);
+  for (const std::int64_t count : counts) CheckSize(count, 0, key, what_);
+  return counts;
 }
 
 std::vector<double> ConfigReader::Numbers(std::string_view key) const {
@@ -155,6 +167,15 @@ bool TiesWordEmbeddings(const Checkpoint& checkpoint, bool fallback) {
   const ConfigReader whole(checkpoint.config(), (checkpoint.folder() / "config.json").string());
   const ConfigReader text(checkpoint);
   return whole.Flag("tie_word_embeddings", text.Flag("tie_word_embeddings", fallback));
+}
+
+std::int64_t ReadNumLayers(const ConfigReader& config) {
+  const std::int64_t layers = config.Size("num_hidden_layers");
+  if (layers > kMaxLayers) {
+    Fail("{}: key 'num_hidden_layers' is {}, expected at most {}", config.what(), layers,
+         kMaxLayers);
+  }
+  return layers;
 }
 
 std::vector<std::string> LayerTypes(const ConfigReader& config, std::int64_t layers,

@@ -24,7 +24,8 @@ class ConfigReader {
   const std::string& what() const { return what_; }
   bool Has(std::string_view key) const;  // present and not null
 
-  // A whole number of at least 1, under the first of the keys that is there.
+  // A whole number of at least 1, under the first of the keys that is there. Sizes are bounded so
+  // that products of two of them cannot overflow.
   std::int64_t Size(std::initializer_list<std::string_view> keys) const;
   std::int64_t Size(std::string_view key) const { return Size({key}); }
   std::int64_t Size(std::string_view key, std::int64_t fallback) const;
@@ -49,6 +50,7 @@ class ConfigReader {
   bool IsText(std::string_view key, std::string_view text) const;  // false if of another type
   std::vector<std::string> Texts(std::string_view key) const;      // empty if absent
   std::vector<std::int64_t> Integers(std::string_view key) const;
+  std::vector<std::int64_t> Counts(std::string_view key) const;  // each as Count() takes it
   std::vector<double> Numbers(std::string_view key) const;
   // The object under `key`, or an empty one.
   ConfigReader Object(std::string_view key) const;
@@ -69,6 +71,9 @@ class ConfigReader {
 
 // tie_word_embeddings of the whole config where it stands there, else of its text part.
 bool TiesWordEmbeddings(const Checkpoint& checkpoint, bool fallback = false);
+
+// num_hidden_layers; fails above 65,536, which no memory could describe.
+std::int64_t ReadNumLayers(const ConfigReader& config);
 
 // The kind of every layer: `layer_types` where it is given (checked for its length and against
 // `known`), else `fallback(layer)`.

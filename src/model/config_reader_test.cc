@@ -39,6 +39,13 @@ TEST(ConfigReader, SizesBelowOneAreRefused) {
   EXPECT_EQ(Reader(json).Size("absent", 4), 4);
 }
 
+TEST(ConfigReader, SizesThatNoMemoryHoldsAreRefused) {
+  const Json json = {{"hidden_size", 1LL << 40}, {"num_hidden_layers", 100000}};
+  EXPECT_THAT(MessageOf([&] { Reader(json).Size("hidden_size"); }), HasSubstr("'hidden_size'"));
+  EXPECT_THAT(MessageOf([&] { Reader(json).Count("hidden_size", 0); }), HasSubstr("at most"));
+  EXPECT_THAT(MessageOf([&] { ReadNumLayers(Reader(json)); }), HasSubstr("'num_hidden_layers'"));
+}
+
 TEST(ConfigReader, OtherMathematicsIsRefusedByKeyAndValue) {
   const Json json = {{"hidden_act", "gelu"},
                      {"attention_bias", true},

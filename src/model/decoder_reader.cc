@@ -21,7 +21,7 @@ DecoderSpec ReadDecoder(const Checkpoint& checkpoint, const std::string& family,
   const ConfigReader config(checkpoint);
   DecoderSpec spec;
   spec.info = {.family = family,
-               .layers = config.Size("num_hidden_layers"),
+               .layers = ReadNumLayers(config),
                .hidden = config.Size("hidden_size"),
                .vocab = config.Size("vocab_size")};
   spec.embedding = defaults.prefix + "embed_tokens";

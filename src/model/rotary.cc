@@ -11,6 +11,9 @@
 namespace cacheready {
 namespace {
 
+// Far above any head; keeps a broken config from asking for gigabytes of frequencies.
+constexpr std::int64_t kMaxColumns = 1 << 16;
+
 void RotateBy(const Rotary& rotary, const RotaryFrequencies& frequencies, DocumentBounds documents,
               Matrix& x) {
   Rotate(x,
@@ -61,8 +64,8 @@ Rotary ReadRotary(const ConfigReader& config, std::int64_t head_dim,
   Rotary rotary;
   rotary.head_dim = head_dim;
   rotary.rotary_dim = static_cast<std::int64_t>(static_cast<double>(head_dim) * partial);
-  if (!(theta > 0) || rotary.rotary_dim < 2 || rotary.rotary_dim > head_dim ||
-      rotary.rotary_dim % 2 != 0) {
+  if (!(theta > 0) || rotary.rotary_dim < 2 ||
+      rotary.rotary_dim > std::min(head_dim, kMaxColumns) || rotary.rotary_dim % 2 != 0) {
     Fail("{}: rope_theta {} and partial_rotary_factor {} rotate {} of {} columns of a head",
          config.what(), theta, partial, rotary.rotary_dim, head_dim);
   }

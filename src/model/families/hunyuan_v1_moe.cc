@@ -36,7 +36,7 @@ std::vector<std::int64_t> ByLayer(const ConfigReader& config, std::string_view k
   if (!config.IsArray(key)) {
     return std::vector<std::int64_t>(static_cast<std::size_t>(layers), config.Count(key, fallback));
   }
-  std::vector<std::int64_t> values = config.Integers(key);
+  std::vector<std::int64_t> values = config.Counts(key);
   if (static_cast<std::int64_t>(values.size()) != layers) {
     Fail("{}: key '{}' has {} entries for {} layers", config.what(), key, values.size(), layers);
   }
@@ -69,7 +69,7 @@ std::vector<MoeSpec> ReadHunyuanExperts(const ConfigReader& config, const Decode
   const bool mixed = config.Flag("use_mixed_mlp_moe", true);
   std::vector<MoeSpec> specs;
   for (std::size_t n = 0; n < static_cast<std::size_t>(layers); ++n) {
-    if (experts[n] < 1 || widths[n] < 1 || top_k[n] < 1 || top_k[n] > experts[n] || shared[n] < 0) {
+    if (experts[n] < 1 || widths[n] < 1 || top_k[n] < 1 || top_k[n] > experts[n]) {
       Fail("{}: layer {} sends a token to {} of {} experts of width {} and {} shared ones",
            config.what(), n, top_k[n], experts[n], widths[n], shared[n]);
     }

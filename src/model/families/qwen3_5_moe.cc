@@ -133,7 +133,7 @@ std::unique_ptr<Model> DescribeQwen35Moe(const Checkpoint& checkpoint) {
                     .intermediate = config.Size("moe_intermediate_size")};
   family.top_k = ReadTopK(config, "num_experts_per_tok", family.experts.experts);
   family.shared_width = config.Size("shared_expert_intermediate_size");
-  const std::int64_t layers = config.Size("num_hidden_layers");
+  const std::int64_t layers = ReadNumLayers(config);
   family.layer_types = LayerTypes(config, layers, {kLinear, kFull}, DefaultLayerType);
   family.attention = ReadAttention(config, family.experts.hidden, family.norm_eps);
   family.delta_net = ReadGatedDeltaNetSpec(config, family.experts.hidden, family.norm_eps);
