@@ -64,7 +64,8 @@ constexpr RoundingLine kRoundings[] = {
     // After every addition: vLLM's moe_sum and transformers' index_add_ accumulate in bf16.
     {RoundingPoint::kExpertSum,              {kNone, kBf16,   kBf16,     kBf16}},
     {RoundingPoint::kResidual,               {kNone, kBf16,   kBf16,     kBf16}},
-    // Qwen and Mixtral routers are plain bf16 linears in vLLM, SGLang and transformers.
+    // Qwen and Mixtral routers are plain bf16 linears in vLLM, SGLang and transformers. Those of
+    // Role::kFp32Router (DeepSeek, GLM, MiniMax) are not rounded in any preset.
     {RoundingPoint::kRouterLogits,           {kNone, kBf16,   kBf16,     kBf16}},
     // vLLM keeps them fp32; transformers casts them to the model's dtype.
     {RoundingPoint::kRouterWeights,          {kNone, kNone,   kBf16,     kNone}},

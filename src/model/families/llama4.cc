@@ -55,30 +55,42 @@ MoeSpec ReadMoe(const ConfigReader& config, std::int64_t hidden) {
 }
 
 // moe_layers where it is given, else every interleave_moe_layer_step-th layer, the last of each.
-bool IsRouted(const ConfigReader& config, std::int64_t layer) {
-  if (!config.Has("moe_layers")) {
-    return (layer + 1) % config.Size("interleave_moe_layer_step", 1) == 0;
+std::vector<bool> ReadRoutedLayers(const ConfigReader& config, std::int64_t layers) {
+  std::vector<bool> routed(static_cast<std::size_t>(layers), false);
+  if (config.Has("moe_layers")) {
+    for (const std::int64_t layer : config.Integers("moe_layers")) {
+      if (layer < 0 || layer >= layers) {
+        Fail("{}: key 'moe_layers' holds {}, and there are {} layers", config.what(), layer,
+             layers);
+      }
+      routed[static_cast<std::size_t>(layer)] = true;
+    }
+    return routed;
   }
-  const std::vector<std::int64_t> routed = config.Integers("moe_layers");
-  return std::find(routed.begin(), routed.end(), layer) != routed.end();
+  const std::int64_t step = config.Size("interleave_moe_layer_step", 1);
+  for (std::int64_t layer = step - 1; layer < layers; layer += step) {
+    routed[static_cast<std::size_t>(layer)] = true;
+  }
+  return routed;
 }
 
 std::vector<LayerKind> ReadLayerKinds(const ConfigReader& config, std::int64_t layers) {
   const std::vector<std::int64_t> rotary = config.Integers("no_rope_layers");  // 1: with positions
   const std::vector<std::string> types = config.Texts("layer_types");
   const auto check = [&](const char* key, std::size_t size) {
-    if (size == 0 || static_cast<std::int64_t>(size) == layers) return;
+    if (size == 0 || static_cast<std::int64_t>(size) >= layers) return;
     Fail("{}: key '{}' has {} entries for {} layers", config.what(), key, size, layers);
   };
   check("no_rope_layers", rotary.size());
   check("layer_types", types.size());
+  const std::int64_t interval = config.Size("no_rope_layer_interval", 4);
+  const std::vector<bool> routed = ReadRoutedLayers(config, layers);
   std::vector<LayerKind> kinds(static_cast<std::size_t>(layers));
   for (std::size_t n = 0; n < kinds.size(); ++n) {
     const auto layer = static_cast<std::int64_t>(n);
-    kinds[n].rotary = rotary.empty() ? (layer + 1) % config.Size("no_rope_layer_interval", 4) != 0
-                                     : rotary[n] != 0;
+    kinds[n].rotary = rotary.empty() ? (layer + 1) % interval != 0 : rotary[n] != 0;
     kinds[n].chunked = types.empty() ? kinds[n].rotary : types[n] == kChunked;
-    kinds[n].routed = IsRouted(config, layer);
+    kinds[n].routed = routed[n];
     if (types.empty() || types[n] == kChunked || types[n] == kFull) continue;
     Fail("{}: key 'layer_types' holds '{}', expected '{}' or '{}'", config.what(), types[n],
          kChunked, kFull);
