@@ -38,6 +38,21 @@ GroupingOptions GroupingOf(const RouterSpec& spec, const LayerPlanOptions& optio
   return grouping;
 }
 
+// Groups that would be if the router did not choose among whole groups of experts first: those that
+// lie in more than one of these. Equal rows there would not give equal ranks.
+std::vector<GroupNode> GroupsAcrossRoutingGroups(const PairRatios& ratios,
+                                                 GroupingOptions grouping) {
+  std::vector<GroupNode> across;
+  const std::int64_t size = std::exchange(grouping.routing_group_size, 0);
+  if (size == 0) return across;
+  const GroupTree tree = GroupExperts(ratios, grouping);
+  for (const int root : tree.roots) {
+    const GroupNode& node = tree.node(root);
+    if (node.members.front() / size != node.members.back() / size) across.push_back(node);
+  }
+  return across;
+}
+
 // Groups from one half of the documents alone, by half the evidence.
 GroupTree GroupsOfHalf(const EvidenceSource& source, const LayerPlanOptions& options,
                        const GroupingOptions& grouping, int half) {
@@ -170,6 +185,9 @@ LayerPlan PlanLayer(const TextLayout& text, const LayerRecord& record,
     for (const UntiedGroup& untied : budget->untied) {
       plan.untied.push_back(UntiedNumbers(findings, untied));
     }
+  }
+  for (const GroupNode& node : GroupsAcrossRoutingGroups(ratios, grouping)) {
+    plan.untied.push_back(UntiedNumbers(findings, node, grouping.routing_group_size));
   }
   plan.summary = LayerSummary(findings, options.evidence);
   plan.decoys = JudgeDecoys(source, options.evidence);

@@ -133,6 +133,10 @@ TEST(MakePlan, KeepsTheMembersOfAGroupLimitedRouterInOneRoutingGroup) {
   options.documents = 48;
   const Plan plan = PlanOf(SyntheticLayer(options));
   EXPECT_THAT(MembersOf(plan), ElementsAre(ElementsAre(0, 1)));
+  ASSERT_EQ(plan.untied.size(), 1u);
+  EXPECT_EQ(plan.untied[0]["members"], Json({3, 4}));
+  EXPECT_EQ(plan.untied[0]["routing_groups"], Json({0, 1}));
+  EXPECT_EQ(plan.untied[0]["reason"], "its members lie in different routing groups");
 }
 
 TEST(MakePlan, TiesTheCorrectionBiasWithTheRow) {
