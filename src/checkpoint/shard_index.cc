@@ -2,6 +2,8 @@
 #include "checkpoint/shard_index.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -37,19 +39,100 @@ void ReadTotalSize(const Json& index, std::string_view what, ShardIndex& result)
   }
 }
 
-}  // namespace
-
-ShardIndex ParseShardIndex(std::string_view text, std::string_view what) {
-  if (text.starts_with("version https://git-lfs")) {
-    Fail("{}: is a git-LFS pointer, not the index; run 'git lfs pull'", what);
+// The index as everybody writes it: {"metadata": {"total_size": N}, "weight_map": {NAME: FILE}},
+// and scalars under other keys. It has 10^5 entries and is read event by event; whatever is
+// different ends the reading, and ReadTree finds out whether it may be so.
+class PlainIndexReader final : public Json::json_sax_t {
+ public:
+  // False: not of this shape.
+  bool Read(std::string_view text, ShardIndex& result) {
+    if (text.starts_with("\xEF\xBB\xBF") || text.find('\0') != std::string_view::npos) return false;
+    if (!Json::sax_parse(text.data(), text.data() + text.size(), this)) return false;
+    if (!total_size_ || entries_.empty()) return false;
+    SortIfNeeded(entries_);
+    const auto same_name = [](const auto& a, const auto& b) { return a.first == b.first; };
+    if (std::adjacent_find(entries_.begin(), entries_.end(), same_name) != entries_.end()) {
+      return false;
+    }
+    result.file_of_tensor = std::move(entries_);
+    result.total_size = total_size_;
+    return true;
   }
+
+  template <typename Entries>
+  static void SortIfNeeded(Entries& entries) {
+    if (!std::is_sorted(entries.begin(), entries.end())) std::sort(entries.begin(), entries.end());
+  }
+
+  bool null() override { return Other(); }
+  bool boolean(bool) override { return Other(); }
+  bool number_integer(number_integer_t) override { return Other(); }
+  bool number_float(number_float_t, const string_t&) override { return Other(); }
+  bool number_unsigned(number_unsigned_t value) override {
+    if (at_ != At::kMetadata || key_ != "total_size") return Other();
+    total_size_ = value;
+    return true;
+  }
+  bool string(string_t& value) override {
+    if (at_ != At::kMap) return Other();
+    entries_.emplace_back(std::move(key_), std::move(value));
+    return true;
+  }
+  bool binary(binary_t&) override { return false; }
+  bool key(string_t& name) override {
+    key_ = std::move(name);
+    if (at_ == At::kMap) return true;
+    const bool is_new = std::find(keys_.begin(), keys_.end(), Path()) == keys_.end();
+    keys_.push_back(Path());
+    return is_new;
+  }
+  bool start_object(std::size_t) override {
+    if (at_ == At::kTop) {
+      at_ = At::kRoot;
+    } else if (at_ == At::kRoot && key_ == "metadata") {
+      at_ = At::kMetadata;
+    } else if (at_ == At::kRoot && key_ == "weight_map") {
+      at_ = At::kMap;
+    } else {
+      return false;
+    }
+    return true;
+  }
+  bool end_object() override {
+    at_ = At::kRoot;
+    return true;
+  }
+  bool start_array(std::size_t) override { return false; }
+  bool end_array() override { return false; }
+  bool parse_error(std::size_t, const std::string&, const Json::exception&) override {
+    return false;
+  }
+
+ private:
+  enum class At { kTop, kRoot, kMetadata, kMap };
+
+  // A scalar that means nothing here.
+  bool Other() const {
+    const bool known = at_ == At::kMap || (at_ == At::kMetadata && key_ == "total_size") ||
+                       (at_ == At::kRoot && (key_ == "metadata" || key_ == "weight_map"));
+    return at_ != At::kTop && !known;
+  }
+  std::pair<At, std::string> Path() const { return {at_, key_}; }
+
+  At at_ = At::kTop;
+  std::string key_;
+  std::vector<std::pair<At, std::string>> keys_;  // seen outside the map
+  std::vector<std::pair<std::string, std::string>> entries_;
+  std::optional<std::uint64_t> total_size_;
+};
+
+// Any index. Fails on what is none.
+void ReadTree(std::string_view text, std::string_view what, ShardIndex& result) {
   const Json index = ParseJson(text, what);
   const Json& map = GetMember(index, "weight_map", what);
   if (!map.is_object())
     Fail("{}: 'weight_map' is of type {}, expected an object", what, map.type_name());
   if (map.empty()) Fail("{}: 'weight_map' names no tensor", what);
-
-  ShardIndex result;
   ReadTotalSize(index, what, result);
   result.file_of_tensor.reserve(map.size());
   for (const auto& [tensor, file] : map.get_ref<const Json::object_t&>()) {
@@ -59,7 +142,17 @@ ShardIndex ParseShardIndex(std::string_view text, std::string_view what) {
     }
     result.file_of_tensor.emplace_back(tensor, file.get_ref<const std::string&>());
   }
-  std::sort(result.file_of_tensor.begin(), result.file_of_tensor.end());
+  PlainIndexReader::SortIfNeeded(result.file_of_tensor);
+}
+
+}  // namespace
+
+ShardIndex ParseShardIndex(std::string_view text, std::string_view what) {
+  if (text.starts_with("version https://git-lfs")) {
+    Fail("{}: is a git-LFS pointer, not the index; run 'git lfs pull'", what);
+  }
+  ShardIndex result;
+  if (!PlainIndexReader().Read(text, result)) ReadTree(text, what, result);
 
   // Few files, many tensors: each name is checked once.
   for (const auto& [tensor, file] : result.file_of_tensor) {
