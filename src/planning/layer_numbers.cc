@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "planning/layer_numbers.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <cmath>
 #include <set>
@@ -313,20 +311,14 @@ Json GroupNumbers(const LayerFindings& findings, const ScoredGroup& group) {
 }
 
 Json UntiedNumbers(const LayerFindings& findings, const GroupNode& node,
-                   std::int64_t routing_group_size) {
-  std::set<std::int64_t> groups;
-  for (const std::int32_t e : node.members) groups.insert(e / routing_group_size);
+                   const std::string& reason) {
   Json json;
   json["layer"] = findings.source->record->layer;
   json["members"] = node.members;
-  json["reason"] = "its members lie in different routing groups";
-  json["routing_groups"] = groups;
+  json["reason"] = reason;
   json["diameter"] = node.diameter;
   json["pairs"] = PairsInside(findings, node.members);
-  json["statement"] = fmt::format(
-      "equivalent, not tied: the router chooses routing groups of {} experts first, so equal rows "
-      "in the groups {} would not rank equally",
-      routing_group_size, fmt::join(groups, ", "));
+  json["statement"] = fmt::format("equivalent, not tied: {}", reason);
   return json;
 }
 

@@ -37,9 +37,8 @@ struct LayerFindings {
 Json GroupNumbers(const LayerFindings& findings, const ScoredGroup& group);
 // Of one group that is equivalent but not tied.
 Json UntiedNumbers(const LayerFindings& findings, const UntiedGroup& untied);
-// Of one that is equivalent and lies in several routing groups of `routing_group_size` experts.
-Json UntiedNumbers(const LayerFindings& findings, const GroupNode& node,
-                   std::int64_t routing_group_size);
+// Of one that was not even tried; `reason` is a phrase.
+Json UntiedNumbers(const LayerFindings& findings, const GroupNode& node, const std::string& reason);
 // Experts, pairs, groups, coverage, distances, budget, flips, load of the layer.
 Json LayerSummary(const LayerFindings& findings, const EvidenceRule& rule);
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "base/error.h"
@@ -38,19 +39,32 @@ GroupingOptions GroupingOf(const RouterSpec& spec, const LayerPlanOptions& optio
   return grouping;
 }
 
-// Groups that would be if the router did not choose among whole groups of experts first: those that
-// lie in more than one of these. Equal rows there would not give equal ranks.
-std::vector<GroupNode> GroupsAcrossRoutingGroups(const PairRatios& ratios,
-                                                 GroupingOptions grouping) {
-  std::vector<GroupNode> across;
-  const std::int64_t size = std::exchange(grouping.routing_group_size, 0);
-  if (size == 0) return across;
-  const GroupTree tree = GroupExperts(ratios, grouping);
+// A group that the router's shape forbids, whatever it would cost.
+struct ExcludedGroup {
+  GroupNode node;
+  std::string reason;
+};
+
+// Groups that would be if neither mattered: that the router chooses among whole routing groups
+// first (equal rows in two of them do not rank equally), and that a token may be sent to one expert
+// only (of equal rows the first would take all tokens).
+std::vector<ExcludedGroup> ExcludedGroups(const PairRatios& ratios,
+                                          const GroupingOptions& grouping) {
+  std::vector<ExcludedGroup> excluded;
+  const std::int64_t size = grouping.routing_group_size;
+  if (size == 0 && grouping.max_group >= 2) return excluded;
+  const GroupTree tree = GroupExperts(
+      ratios,
+      {.max_group = std::max<std::int64_t>(grouping.max_group, 2), .routing_group_size = 0});
   for (const int root : tree.roots) {
     const GroupNode& node = tree.node(root);
-    if (node.members.front() / size != node.members.back() / size) across.push_back(node);
+    if (size > 0 && node.members.front() / size != node.members.back() / size) {
+      excluded.push_back({node, "its members lie in different routing groups"});
+    } else if (grouping.max_group < 2) {
+      excluded.push_back({node, "a token is sent to one expert: --max-group 2 would tie two"});
+    }
   }
-  return across;
+  return excluded;
 }
 
 // Groups from one half of the documents alone, by half the evidence.
@@ -186,8 +200,8 @@ LayerPlan PlanLayer(const TextLayout& text, const LayerRecord& record,
       plan.untied.push_back(UntiedNumbers(findings, untied));
     }
   }
-  for (const GroupNode& node : GroupsAcrossRoutingGroups(ratios, grouping)) {
-    plan.untied.push_back(UntiedNumbers(findings, node, grouping.routing_group_size));
+  for (const ExcludedGroup& excluded : ExcludedGroups(ratios, grouping)) {
+    plan.untied.push_back(UntiedNumbers(findings, excluded.node, excluded.reason));
   }
   plan.summary = LayerSummary(findings, options.evidence);
   plan.decoys = JudgeDecoys(source, options.evidence);

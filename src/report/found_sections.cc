@@ -130,7 +130,7 @@ std::string UntiedSection(const ReportFindings& f) {
   }
   return text + table.Text() +
          "Their outputs are interchangeable, but their router rows are not: tying them would cost "
-         "more than the budget allows, remove no flip, or cross the router's own groups.\n\n";
+         "more than the budget allows, remove no flip, or not suit the router's shape.\n\n";
 }
 
 std::string ControlSection(const ReportFindings& f) {

@@ -81,6 +81,29 @@ Routing FirstTokens(Routing routing, std::int64_t tokens) {
   return routing;
 }
 
+void ExpectEqualRanks(const RoutedLayer& routed, std::int32_t first, std::int32_t second) {
+  const Matrix ranking = RankingScores(routed.spec, routed.logits);
+  for (std::int64_t t = 0; t < ranking.rows(); ++t) {
+    ASSERT_EQ(routed.logits.at(t, first), routed.logits.at(t, second)) << t;
+    ASSERT_EQ(ranking.at(t, first), ranking.at(t, second)) << t;
+  }
+}
+
+void ExpectForecast(const ScannedPair& scanned, const Routing& real) {
+  const LayerRecord record = ReadLayerRecord(scanned.scan, scanned.pair.layer);
+  const Routing forecast = ReplayPlan(record, scanned.plan);
+  EXPECT_EQ(real.ids, forecast.ids);
+  for (std::size_t n = 0; n < real.weights.size(); ++n) {
+    // A replay leaves the weights of tokens that selected no member: of a renormalized softmax only
+    // their rounding depends on the rest.
+    ASSERT_NEAR(real.weights[n], forecast.weights[n], 1e-6 * real.weights[n]) << n;
+  }
+  const Routing stored =
+      Route(RouterSpecFromJson(record.router.spec, "router spec"), record.logits, Fp32Arithmetic());
+  EXPECT_NE(real.ids, stored.ids);
+  EXPECT_NE(real.weights, stored.weights);
+}
+
 }  // namespace
 
 std::vector<Document> RandomDocuments(std::int64_t vocabulary) {
@@ -151,13 +174,12 @@ ScannedPair ScanPair(const fs::path& planted, const CopiedExperts& pair, const f
 }
 
 void ExpectTied(const ScannedPair& scanned, const fs::path& out) {
-  const auto [layer, mtp, members] = scanned.pair;
-  std::vector<std::int32_t> ascending = members;
-  std::sort(ascending.begin(), ascending.end());
   const Plan& plan = scanned.plan;
+  std::vector<std::int32_t> members = scanned.pair.members;
+  std::sort(members.begin(), members.end());
   ASSERT_EQ(plan.groups.size(), 1u) << WriteJson(plan.untied);
-  EXPECT_EQ(plan.groups[0].layer, layer);
-  EXPECT_EQ(plan.groups[0].members, ascending);
+  EXPECT_EQ(plan.groups[0].layer, scanned.pair.layer);
+  EXPECT_EQ(plan.groups[0].members, members);
 
   const Checkpoint source = Checkpoint::Open(scanned.planted);
   WriteCheckpoint(source, RowPatches(plan), WriteJson(ToJson(plan)), out, {});
@@ -168,29 +190,11 @@ void ExpectTied(const ScannedPair& scanned, const fs::path& out) {
   const Checkpoint written = Checkpoint::Open(out);
   const std::unique_ptr<Model> model = DescribeModel(written);
   ExpectOnlyPlannedRowsChanged(scanned, source, written, model->info().experts,
-                               RouterTensorsOf(*model, layer));
-
+                               RouterTensorsOf(*model, scanned.pair.layer));
   const RoutedLayer routed =
-      RunForward(*model, scanned.text.batch, Fp32Arithmetic()).routers.at(layer);
-  const Matrix ranking = RankingScores(routed.spec, routed.logits);
-  for (std::int64_t t = 0; t < ranking.rows(); ++t) {
-    ASSERT_EQ(routed.logits.at(t, members[0]), routed.logits.at(t, members[1])) << t;
-    ASSERT_EQ(ranking.at(t, members[0]), ranking.at(t, members[1])) << t;
-  }
-
-  const LayerRecord record = ReadLayerRecord(scanned.scan, layer);
-  const Routing forecast = ReplayPlan(record, plan);
-  const Routing real = FirstTokens(routed.routing, scanned.text.tokens);
-  EXPECT_EQ(real.ids, forecast.ids);
-  for (std::size_t n = 0; n < real.weights.size(); ++n) {
-    // A replay leaves the weights of tokens that selected no member: of a renormalized softmax only
-    // their rounding depends on the rest.
-    ASSERT_NEAR(real.weights[n], forecast.weights[n], 1e-6 * real.weights[n]) << n;
-  }
-  const Routing stored =
-      Route(RouterSpecFromJson(record.router.spec, "router spec"), record.logits, Fp32Arithmetic());
-  EXPECT_NE(real.ids, stored.ids);
-  EXPECT_NE(real.weights, stored.weights);
+      RunForward(*model, scanned.text.batch, Fp32Arithmetic()).routers.at(scanned.pair.layer);
+  ExpectEqualRanks(routed, members[0], members[1]);
+  ExpectForecast(scanned, FirstTokens(routed.routing, scanned.text.tokens));
 }
 
 }  // namespace cacheready
