@@ -2,11 +2,11 @@
 #include "checkpoint/shard_index.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/error.h"
 #include "base/json.h"
+#include "checkpoint/plain_json.h"
 
 namespace cacheready {
 namespace {
@@ -39,15 +39,17 @@ void ReadTotalSize(const Json& index, std::string_view what, ShardIndex& result)
   }
 }
 
+void SortIfNeeded(std::vector<std::pair<std::string, std::string>>& entries) {
+  if (!std::is_sorted(entries.begin(), entries.end())) std::sort(entries.begin(), entries.end());
+}
+
 // The index as everybody writes it: {"metadata": {"total_size": N}, "weight_map": {NAME: FILE}},
-// and scalars under other keys. It has 10^5 entries and is read event by event; whatever is
-// different ends the reading, and ReadTree finds out whether it may be so.
-class PlainIndexReader final : public Json::json_sax_t {
+// and strings and numbers under other keys. It has 10^5 entries and is read event by event;
+// whatever is different ends the reading, and ReadTree finds out whether it may be so.
+class PlainIndexReader {
  public:
-  // False: not of this shape.
-  bool Read(std::string_view text, ShardIndex& result) {
-    if (text.starts_with("\xEF\xBB\xBF") || text.find('\0') != std::string_view::npos) return false;
-    if (!Json::sax_parse(text.data(), text.data() + text.size(), this)) return false;
+  // What was read, if it is such an index.
+  bool Finish(ShardIndex& result) {
     if (!total_size_ || entries_.empty()) return false;
     SortIfNeeded(entries_);
     const auto same_name = [](const auto& a, const auto& b) { return a.first == b.first; };
@@ -59,34 +61,25 @@ class PlainIndexReader final : public Json::json_sax_t {
     return true;
   }
 
-  template <typename Entries>
-  static void SortIfNeeded(Entries& entries) {
-    if (!std::is_sorted(entries.begin(), entries.end())) std::sort(entries.begin(), entries.end());
-  }
-
-  bool null() override { return Other(); }
-  bool boolean(bool) override { return Other(); }
-  bool number_integer(number_integer_t) override { return Other(); }
-  bool number_float(number_float_t, const string_t&) override { return Other(); }
-  bool number_unsigned(number_unsigned_t value) override {
-    if (at_ != At::kMetadata || key_ != "total_size") return Other();
+  bool number_unsigned(std::uint64_t value) {
+    if (at_ != At::kMetadata || key_ != "total_size") return IsUnknown();
     total_size_ = value;
     return true;
   }
-  bool string(string_t& value) override {
-    if (at_ != At::kMap) return Other();
+  bool string(std::string& value) {
+    if (at_ != At::kMap) return IsUnknown();
     entries_.emplace_back(std::move(key_), std::move(value));
     return true;
   }
-  bool binary(binary_t&) override { return false; }
-  bool key(string_t& name) override {
+  bool key(std::string& name) {
     key_ = std::move(name);
     if (at_ == At::kMap) return true;
-    const bool is_new = std::find(keys_.begin(), keys_.end(), Path()) == keys_.end();
-    keys_.push_back(Path());
+    const std::pair path(at_, key_);
+    const bool is_new = std::find(keys_.begin(), keys_.end(), path) == keys_.end();
+    keys_.push_back(path);
     return is_new;
   }
-  bool start_object(std::size_t) override {
+  bool start_object(std::size_t) {
     if (at_ == At::kTop) {
       at_ = At::kRoot;
     } else if (at_ == At::kRoot && key_ == "metadata") {
@@ -98,26 +91,21 @@ class PlainIndexReader final : public Json::json_sax_t {
     }
     return true;
   }
-  bool end_object() override {
+  bool end_object() {
     at_ = At::kRoot;
     return true;
   }
-  bool start_array(std::size_t) override { return false; }
-  bool end_array() override { return false; }
-  bool parse_error(std::size_t, const std::string&, const Json::exception&) override {
-    return false;
-  }
+  bool start_array(std::size_t) { return false; }
+  bool end_array() { return false; }
 
  private:
   enum class At { kTop, kRoot, kMetadata, kMap };
 
-  // A scalar that means nothing here.
-  bool Other() const {
-    const bool known = at_ == At::kMap || (at_ == At::kMetadata && key_ == "total_size") ||
-                       (at_ == At::kRoot && (key_ == "metadata" || key_ == "weight_map"));
-    return at_ != At::kTop && !known;
+  // A value under a key that means nothing here?
+  bool IsUnknown() const {
+    if (at_ == At::kMetadata) return key_ != "total_size";
+    return at_ == At::kRoot && key_ != "metadata" && key_ != "weight_map";
   }
-  std::pair<At, std::string> Path() const { return {at_, key_}; }
 
   At at_ = At::kTop;
   std::string key_;
@@ -142,7 +130,7 @@ void ReadTree(std::string_view text, std::string_view what, ShardIndex& result) 
     }
     result.file_of_tensor.emplace_back(tensor, file.get_ref<const std::string&>());
   }
-  PlainIndexReader::SortIfNeeded(result.file_of_tensor);
+  SortIfNeeded(result.file_of_tensor);
 }
 
 }  // namespace
@@ -152,7 +140,8 @@ ShardIndex ParseShardIndex(std::string_view text, std::string_view what) {
     Fail("{}: is a git-LFS pointer, not the index; run 'git lfs pull'", what);
   }
   ShardIndex result;
-  if (!PlainIndexReader().Read(text, result)) ReadTree(text, what, result);
+  PlainIndexReader plain;
+  if (!PlainJson(text, plain).Read() || !plain.Finish(result)) ReadTree(text, what, result);
 
   // Few files, many tensors: each name is checked once.
   for (const auto& [tensor, file] : result.file_of_tensor) {
