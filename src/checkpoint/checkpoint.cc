@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <exception>
 #include <iterator>
 #include <optional>
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/parallel.h"
 #include "checkpoint/shard_index.h"
 
 namespace cacheready {
@@ -134,15 +136,18 @@ Json ReadConfig(const fs::path& folder) {
   return config;
 }
 
-void AddNumber(Sha256& sha, std::uint64_t number) {
-  std::array<std::byte, sizeof number> bytes{};
-  std::memcpy(bytes.data(), &number, sizeof number);
-  sha.Add(bytes);
+// "weight" of "model.layers.0.mlp.gate.weight".
+std::string_view EndingOf(std::string_view name) { return name.substr(name.rfind('.') + 1); }
+
+void AddNumber(std::string& bytes, std::uint64_t number) {
+  std::array<char, sizeof number> stored{};
+  std::memcpy(stored.data(), &number, sizeof number);
+  bytes.append(stored.data(), stored.size());
 }
 
-void AddText(Sha256& sha, std::string_view text) {
-  AddNumber(sha, text.size());
-  sha.Add(text);
+void AddText(std::string& bytes, std::string_view text) {
+  AddNumber(bytes, text.size());
+  bytes += text;
 }
 
 }  // namespace
@@ -191,10 +196,22 @@ void Checkpoint::OpenShards(const std::vector<std::string>& files) {
       Fail("{}: the index names '{}', which is not there; is the download complete?",
            (folder_ / kIndexName).string(), file);
     }
-    const std::span<const std::byte> bytes = mappings_.emplace_back(shard.path).bytes();
-    shard.size_bytes = bytes.size();
-    shard.header = ParseSafetensorsHeader(bytes, bytes.size(), shard.path.string());
+    shard.size_bytes = mappings_.emplace_back(shard.path).bytes().size();
     shards_.push_back(std::move(shard));
+  }
+  // Of several damaged shards the first is told of, whichever thread was faster.
+  std::vector<std::exception_ptr> errors(files.size());
+  ParallelFor(static_cast<std::int64_t>(files.size()), [&](std::int64_t n) {
+    const auto s = static_cast<std::size_t>(n);
+    try {
+      shards_[s].header = ParseSafetensorsHeader(mappings_[s].bytes(), shards_[s].size_bytes,
+                                                 shards_[s].path.string());
+    } catch (...) {
+      errors[s] = std::current_exception();
+    }
+  });
+  for (const std::exception_ptr& error : errors) {
+    if (error) std::rethrow_exception(error);
   }
 }
 
@@ -229,6 +246,11 @@ void Checkpoint::CollectTensors() {
     }
     tensors_.emplace_hint(tensors_.end(), entry.name, std::pair(std::move(view), place));
   }
+  by_name_.reserve(tensors_.size());
+  for (const auto& [name, entry] : tensors_) {
+    by_name_.emplace(name, &entry);
+    endings_.insert(EndingOf(name));
+  }
 }
 
 const Json& Checkpoint::text_config() const {
@@ -252,9 +274,15 @@ std::vector<std::string_view> Checkpoint::TensorNames() const {
   return names;
 }
 
+const Checkpoint::Entry* Checkpoint::FindEntry(std::string_view name) const {
+  if (!endings_.contains(EndingOf(name))) return nullptr;
+  const auto at = by_name_.find(name);
+  return at == by_name_.end() ? nullptr : at->second;
+}
+
 const TensorView* Checkpoint::FindTensor(std::string_view name) const {
-  const auto at = tensors_.find(name);
-  return at == tensors_.end() ? nullptr : &at->second.first;
+  const Entry* entry = FindEntry(name);
+  return entry == nullptr ? nullptr : &entry->first;
 }
 
 const TensorView& Checkpoint::GetTensor(std::string_view name) const {
@@ -264,20 +292,23 @@ const TensorView& Checkpoint::GetTensor(std::string_view name) const {
 }
 
 TensorPlace Checkpoint::GetPlace(std::string_view name) const {
-  const auto at = tensors_.find(name);
-  if (at == tensors_.end()) Fail("{}: there is no tensor '{}'", folder_.string(), name);
-  return at->second.second;
+  const Entry* entry = FindEntry(name);
+  if (entry == nullptr) Fail("{}: there is no tensor '{}'", folder_.string(), name);
+  return entry->second;
 }
 
 std::string Checkpoint::LayoutSha256() const {
   Sha256 sha;
+  std::string bytes;  // of one tensor: the hash is slow at a few bytes a call
   for (const auto& [name, tensor] : tensors_) {
-    AddText(sha, name);
-    AddText(sha, DtypeName(tensor.first.dtype));
-    AddNumber(sha, tensor.first.shape.size());
+    bytes.clear();
+    AddText(bytes, name);
+    AddText(bytes, DtypeName(tensor.first.dtype));
+    AddNumber(bytes, tensor.first.shape.size());
     for (const std::int64_t extent : tensor.first.shape) {
-      AddNumber(sha, static_cast<std::uint64_t>(extent));
+      AddNumber(bytes, static_cast<std::uint64_t>(extent));
     }
+    sha.Add(bytes);
   }
   return Hex(sha.Finish());
 }

@@ -8,6 +8,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -75,7 +77,14 @@ class Checkpoint {
   std::vector<Shard> shards_;
   std::vector<std::string> warnings_;
   std::vector<std::string> outside_index_;
-  std::map<std::string, std::pair<TensorView, TensorPlace>, std::less<>> tensors_;
+  using Entry = std::pair<TensorView, TensorPlace>;
+  const Entry* FindEntry(std::string_view name) const;
+
+  std::map<std::string, Entry, std::less<>> tensors_;
+  // The same by hash, and what stands behind the last dots: a model of 10^5 tensors is described by
+  // 10^6 look-ups, most of them for parts of formats that no tensor here has.
+  std::unordered_map<std::string_view, const Entry*> by_name_;
+  std::unordered_set<std::string_view> endings_;
   std::vector<MappedFile> mappings_;  // one per shard
 };
 

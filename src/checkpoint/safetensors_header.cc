@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "checkpoint/plain_json.h"
 #include "tensor/tensor_view.h"
 
 namespace cacheready {
@@ -20,8 +21,8 @@ constexpr std::size_t kMaxDepth = 128;
 constexpr std::string_view kMetadataKey = "__metadata__";
 
 // Reads the header's JSON event by event: a checkpoint has 10^5 entries and no use for a tree of
-// them. nlohmann's parser does the syntax (UTF-8, escapes, numbers, trailing bytes), this class the
-// meaning.
+// them. PlainJson or nlohmann's parser does the syntax (UTF-8, escapes, numbers, trailing bytes),
+// this class the meaning.
 class HeaderReader {
  public:
   using number_integer_t = Json::number_integer_t;
@@ -334,8 +335,13 @@ SafetensorsHeader ParseSafetensorsHeader(std::span<const std::byte> prefix, std:
   }
   SafetensorsHeader header;
   header.data_begin = kLengthBytes + text.size();
-  HeaderReader reader(file, header);
-  Json::sax_parse(text.begin(), text.end(), &reader);
+  HeaderReader plain(file, header);
+  if (!PlainJson(text, plain).Read()) {
+    header.tensors.clear();
+    header.metadata.clear();
+    HeaderReader reader(file, header);
+    Json::sax_parse(text.begin(), text.end(), &reader);
+  }
 
   CheckNamesDiffer(header, file);
   std::stable_sort(header.tensors.begin(), header.tensors.end(), [](const auto& a, const auto& b) {

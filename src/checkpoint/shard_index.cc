@@ -2,9 +2,11 @@
 #include "checkpoint/shard_index.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 #include "base/json.h"
+#include "checkpoint/plain_json.h"
 
 namespace cacheready {
 namespace {
@@ -37,19 +39,88 @@ void ReadTotalSize(const Json& index, std::string_view what, ShardIndex& result)
   }
 }
 
-}  // namespace
+void SortIfNeeded(std::vector<std::pair<std::string, std::string>>& entries) {
+  if (!std::is_sorted(entries.begin(), entries.end())) std::sort(entries.begin(), entries.end());
+}
 
-ShardIndex ParseShardIndex(std::string_view text, std::string_view what) {
-  if (text.starts_with("version https://git-lfs")) {
-    Fail("{}: is a git-LFS pointer, not the index; run 'git lfs pull'", what);
+// The index as everybody writes it: {"metadata": {"total_size": N}, "weight_map": {NAME: FILE}},
+// and strings and numbers under other keys. It has 10^5 entries and is read event by event;
+// whatever is different ends the reading, and ReadTree finds out whether it may be so.
+class PlainIndexReader {
+ public:
+  // What was read, if it is such an index.
+  bool Finish(ShardIndex& result) {
+    if (!total_size_ || entries_.empty()) return false;
+    SortIfNeeded(entries_);
+    const auto same_name = [](const auto& a, const auto& b) { return a.first == b.first; };
+    if (std::adjacent_find(entries_.begin(), entries_.end(), same_name) != entries_.end()) {
+      return false;
+    }
+    result.file_of_tensor = std::move(entries_);
+    result.total_size = total_size_;
+    return true;
   }
+
+  bool number_unsigned(std::uint64_t value) {
+    if (at_ != At::kMetadata || key_ != "total_size") return IsUnknown();
+    total_size_ = value;
+    return true;
+  }
+  bool string(std::string& value) {
+    if (at_ != At::kMap) return IsUnknown();
+    entries_.emplace_back(std::move(key_), std::move(value));
+    return true;
+  }
+  bool key(std::string& name) {
+    key_ = std::move(name);
+    if (at_ == At::kMap) return true;
+    const std::pair path(at_, key_);
+    const bool is_new = std::find(keys_.begin(), keys_.end(), path) == keys_.end();
+    keys_.push_back(path);
+    return is_new;
+  }
+  bool start_object(std::size_t) {
+    if (at_ == At::kTop) {
+      at_ = At::kRoot;
+    } else if (at_ == At::kRoot && key_ == "metadata") {
+      at_ = At::kMetadata;
+    } else if (at_ == At::kRoot && key_ == "weight_map") {
+      at_ = At::kMap;
+    } else {
+      return false;
+    }
+    return true;
+  }
+  bool end_object() {
+    at_ = At::kRoot;
+    return true;
+  }
+  bool start_array(std::size_t) { return false; }
+  bool end_array() { return false; }
+
+ private:
+  enum class At { kTop, kRoot, kMetadata, kMap };
+
+  // A value under a key that means nothing here?
+  bool IsUnknown() const {
+    if (at_ == At::kMetadata) return key_ != "total_size";
+    return at_ == At::kRoot && key_ != "metadata" && key_ != "weight_map";
+  }
+
+  At at_ = At::kTop;
+  std::string key_;
+  std::vector<std::pair<At, std::string>> keys_;  // seen outside the map
+  std::vector<std::pair<std::string, std::string>> entries_;
+  std::optional<std::uint64_t> total_size_;
+};
+
+// Any index. Fails on what is none.
+void ReadTree(std::string_view text, std::string_view what, ShardIndex& result) {
   const Json index = ParseJson(text, what);
   const Json& map = GetMember(index, "weight_map", what);
   if (!map.is_object())
     Fail("{}: 'weight_map' is of type {}, expected an object", what, map.type_name());
   if (map.empty()) Fail("{}: 'weight_map' names no tensor", what);
-
-  ShardIndex result;
   ReadTotalSize(index, what, result);
   result.file_of_tensor.reserve(map.size());
   for (const auto& [tensor, file] : map.get_ref<const Json::object_t&>()) {
@@ -59,7 +130,18 @@ ShardIndex ParseShardIndex(std::string_view text, std::string_view what) {
     }
     result.file_of_tensor.emplace_back(tensor, file.get_ref<const std::string&>());
   }
-  std::sort(result.file_of_tensor.begin(), result.file_of_tensor.end());
+  SortIfNeeded(result.file_of_tensor);
+}
+
+}  // namespace
+
+ShardIndex ParseShardIndex(std::string_view text, std::string_view what) {
+  if (text.starts_with("version https://git-lfs")) {
+    Fail("{}: is a git-LFS pointer, not the index; run 'git lfs pull'", what);
+  }
+  ShardIndex result;
+  PlainIndexReader plain;
+  if (!PlainJson(text, plain).Read() || !plain.Finish(result)) ReadTree(text, what, result);
 
   // Few files, many tensors: each name is checked once.
   for (const auto& [tensor, file] : result.file_of_tensor) {

@@ -40,6 +40,38 @@ TEST(ShardIndex, ReadsTensorsAndFilesSorted) {
   EXPECT_THAT(index.warnings, IsEmpty());
 }
 
+// A common index is read without a tree of it: others must give the same, and the same errors.
+TEST(ShardIndex, ReadsOtherShapesAlike) {
+  for (const std::string_view extra : {R"("x": 1, )", R"("x": {"y": [1, {"metadata": 2}]}, )",
+                                       R"("x": [], "y": "weight_map", )"}) {
+    const ShardIndex index =
+        ParseShardIndex(fmt::format(R"({{{}"metadata": {{"a": "b", "total_size": 12}},
+            "weight_map": {{"b\u002ec": "2.safetensors", "a": "1.safetensors"}}}})",
+                                    extra),
+                        "index.json");
+    EXPECT_THAT(index.file_of_tensor,
+                ElementsAre(Pair("a", "1.safetensors"), Pair("b.c", "2.safetensors")));
+    EXPECT_EQ(index.total_size, 12u);
+  }
+  const auto refused = [](std::string_view metadata, std::string_view map, std::string_view end) {
+    return ErrorOf(
+        fmt::format(R"({{"metadata": {{{}}}, "weight_map": {{{}}}}}{})", metadata, map, end));
+  };
+  const char* const size = R"("total_size": 12)";
+  const char* const map = R"("a": "1.safetensors")";
+  EXPECT_EQ(refused(size, map, ""), "no error");
+  EXPECT_REFUSED(
+      refused(size, R"("a": "1.safetensors", "b": "1.safetensors", "a": "1.safetensors")", ""),
+      "duplicate key 'a'");
+  EXPECT_REFUSED(refused(R"("total_size": 12, "total_size": 13)", map, ""),
+                 "duplicate key 'total_size'");
+  EXPECT_REFUSED(refused(R"("x": 12, "x": 13, "total_size": 1)", map, ""), "duplicate key 'x'");
+  EXPECT_REFUSED(refused(size, R"("a": 1)", ""), "a value of type number");
+  EXPECT_REFUSED(refused(size, "", ""), "names no tensor");
+  EXPECT_REFUSED(refused(size, map, "}"), "line 1, column ");
+  EXPECT_REFUSED(refused(size, R"("a": "../1.safetensors")", ""), "without a folder");
+}
+
 TEST(ShardIndex, OnlyNotesAnUnusableTotalSize) {
   for (const std::string_view metadata :
        {"", R"("metadata": {},)", R"("metadata": null,)", R"("metadata": {"total_size": "12"},)",

@@ -110,6 +110,7 @@ void AddSynth(CLI::App& app, Invocation& invocation) {
   planted->add_option("--group-size", request->planted.group_size, "members of each");
   planted->add_option("--row-noise", request->planted.row_noise,
                       "norm of the difference of the router rows over that of a row");
+  planted->add_option("--bias-noise", request->planted.bias_noise, "the same for router biases");
   planted->add_option("--seed", request->planted.seed, "of the noise");
 
   auto* graded =

@@ -61,10 +61,11 @@ std::span<const std::string_view> SuffixesOf(const FormatRequest& request) {
 }  // namespace
 
 WeightParts::WeightParts(const FormatRequest& request, const TensorFinder& find) {
+  std::string name = request.module;
   for (const std::string_view suffix : SuffixesOf(request)) {
-    if (const TensorView* tensor = find(request.module + std::string(suffix))) {
-      parts_.emplace_back(suffix, tensor);
-    }
+    name.resize(request.module.size());
+    name += suffix;
+    if (const TensorView* tensor = find(name)) parts_.emplace_back(suffix, tensor);
   }
 }
 

@@ -2,50 +2,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/ranges.h>
 
-#include <algorithm>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "cacheready/cacheready.h"
+#include "pipeline/module_classes.h"
 #include "pipeline/source.h"
 #include "pipeline/text_table.h"
 
 namespace cacheready {
 namespace {
-
-// Modules as people talk of them, in the order of the table.
-struct ModuleClass {
-  const char* name;
-  std::vector<std::string_view> parts;  // of the tensor name
-};
-const std::vector<ModuleClass>& ModuleClasses() {
-  static const std::vector<ModuleClass> classes = {
-      {"multi-token prediction", {"mtp."}},
-      {"vision", {"visual.", "vision_"}},
-      {"shared experts", {"shared_expert", "shared_mlp"}},
-      {"routed experts", {".experts.", "input_linear", "output_linear"}},
-      {"embedding and head", {"embed_tokens", "lm_head", "embedding"}},
-      {"norms", {"norm"}},
-      {"mixers", {"attn", "attention", "linear_attn", "mamba", ".conv."}},
-  };
-  return classes;
-}
-
-struct ClassTotals {
-  std::int64_t tensors = 0;
-  std::uint64_t bytes = 0;
-  std::set<std::string> dtypes;
-};
-
-std::string ClassOf(std::string_view tensor, const std::set<std::string>& routers) {
-  if (routers.contains(std::string(tensor))) return "routers";
-  for (const ModuleClass& module : ModuleClasses()) {
-    for (const std::string_view part : module.parts) {
-      if (tensor.find(part) != std::string_view::npos) return module.name;
-    }
-  }
-  return "other";
-}
 
 std::vector<std::string> TensorsOf(const RouterTensors& router) {
   std::vector<std::string> names = {router.weight};
@@ -57,7 +24,7 @@ std::vector<std::string> TensorsOf(const RouterTensors& router) {
 // Everything a plan could touch.
 struct Routers {
   std::set<std::string> names;
-  std::set<std::string> dtypes;
+  std::set<std::string> dtypes, bias_dtypes;
   std::uint64_t bytes = 0;
 
   void Add(const Checkpoint& checkpoint, const std::vector<MoeLayerInfo>& layers) {
@@ -65,25 +32,15 @@ struct Routers {
       for (const std::string& name : TensorsOf(layer.tensors)) {
         const TensorView& tensor = checkpoint.GetTensor(name);
         names.insert(name);
-        dtypes.insert(std::string(DtypeName(tensor.dtype)));
+        (name == layer.tensors.weight ? dtypes : bias_dtypes)
+            .insert(std::string(DtypeName(tensor.dtype)));
         bytes += tensor.bytes.size();
       }
     }
   }
 };
 
-std::map<std::string, ClassTotals> CountClasses(const Checkpoint& checkpoint,
-                                                const std::set<std::string>& routers) {
-  std::map<std::string, ClassTotals> classes;
-  for (const std::string_view name : checkpoint.TensorNames()) {
-    const TensorView& tensor = checkpoint.GetTensor(name);
-    ClassTotals& totals = classes[ClassOf(name, routers)];
-    ++totals.tensors;
-    totals.bytes += tensor.bytes.size();
-    totals.dtypes.insert(std::string(DtypeName(tensor.dtype)));
-  }
-  return classes;
-}
+using Modules = std::map<std::string, ModuleTotals>;
 
 Json RouterJson(const std::vector<MoeLayerInfo>& layers) {
   Json array = Json::array();
@@ -96,14 +53,22 @@ Json RouterJson(const std::vector<MoeLayerInfo>& layers) {
   return array;
 }
 
-std::uint64_t DataBytes(const std::map<std::string, ClassTotals>& classes) {
+std::uint64_t DataBytes(const Modules& classes) {
   std::uint64_t bytes = 0;
   for (const auto& [name, totals] : classes) bytes += totals.bytes;
   return bytes;
 }
 
-Json InspectionJson(const Checkpoint& checkpoint, const ModelInfo& info, const Routers& routers,
-                    const std::map<std::string, ClassTotals>& classes) {
+struct Inspected {
+  const Checkpoint& checkpoint;
+  const ModelInfo& info;
+  const RouterSpec& router;  // of the first routed layer
+  Routers routers;
+  Modules modules;
+};
+
+Json InspectionJson(const Inspected& inspected) {
+  const auto& [checkpoint, info, router, routers, classes] = inspected;
   Json json;
   json["schema"] = "cacheready.inspect/1";
   json["family"] = info.family;
@@ -115,6 +80,7 @@ Json InspectionJson(const Checkpoint& checkpoint, const ModelInfo& info, const R
   json["experts_per_token"] = info.top_k;
   json["expert_format"] = info.expert_format;
   json["expert_layout"] = info.expert_layout;
+  json["quantization"] = info.quantization;
   json["mixers"] = info.attention;
   json["default_profile"] = std::string(DefaultProfile(info.expert_format).name);
   json["shards"] = checkpoint.shards().size();
@@ -122,6 +88,10 @@ Json InspectionJson(const Checkpoint& checkpoint, const ModelInfo& info, const R
   json["data_bytes"] = DataBytes(classes);
   json["router_bytes"] = routers.bytes;
   json["router_dtypes"] = routers.dtypes;
+  json["router_bias_dtypes"] = routers.bias_dtypes;
+  json["router"] = ToJson(router);
+  json["router"].erase("selection_bias");  // values, not layout
+  json["router"].erase("logit_bias");
   json["routers"] = RouterJson(info.moe_layers);
   json["mtp_routers"] = RouterJson(info.mtp_routers);
   json["modules"] = Json::array();
@@ -130,6 +100,7 @@ Json InspectionJson(const Checkpoint& checkpoint, const ModelInfo& info, const R
     entry["module"] = name;
     entry["tensors"] = totals.tensors;
     entry["bytes"] = totals.bytes;
+    entry["formats"] = totals.formats;
     entry["dtypes"] = totals.dtypes;
     json["modules"].push_back(std::move(entry));
   }
@@ -138,46 +109,105 @@ Json InspectionJson(const Checkpoint& checkpoint, const ModelInfo& info, const R
   return json;
 }
 
-std::string RouterLine(const ModelInfo& info, const Routers& routers) {
-  const RouterTensors& first = info.moe_layers.front().tensors;
-  std::string line = fmt::format("{} rows of {} in each of {} layers", info.experts,
-                                 fmt::join(routers.dtypes, ", "), info.moe_layers.size());
-  if (!first.logit_bias.empty()) line += ", with a logit bias";
-  if (!first.selection_bias.empty()) line += ", with a selection bias";
-  return line;
+// "0-47", "1-3, 5"; cut where it gets long.
+std::string LayerRanges(const std::vector<MoeLayerInfo>& layers) {
+  constexpr std::size_t kLongest = 40;
+  std::string text;
+  for (std::size_t begin = 0; begin < layers.size();) {
+    std::size_t end = begin + 1;
+    while (end < layers.size() && layers[end].layer == layers[end - 1].layer + 1) ++end;
+    if (text.size() > kLongest) return text + ", ...";
+    text += fmt::format("{}{}", text.empty() ? "" : ", ", layers[begin].layer);
+    if (end - begin > 1) text += fmt::format("-{}", layers[end - 1].layer);
+    begin = end;
+  }
+  return text;
 }
 
-std::string InspectionText(const Checkpoint& checkpoint, const ModelInfo& info,
-                           const Routers& routers,
-                           const std::map<std::string, ClassTotals>& classes) {
-  const std::uint64_t bytes = DataBytes(classes);
+std::string RoutingText(const RouterSpec& router) {
+  const auto scoring = [&]() -> std::string {
+    switch (router.scoring) {
+      case Scoring::kSoftmax:
+        return "softmax";
+      case Scoring::kSigmoid:
+        return "sigmoid";
+      case Scoring::kLogits:
+        return "logits, softmax over the selected";
+      case Scoring::kLogitsSigmoid:
+        return "logits, sigmoid of the selected";
+      case Scoring::kSparseMixer:
+        return "SparseMixer";
+    }
+    return "";
+  }();
+  std::string text = scoring;
+  const bool normalizes =
+      router.scoring == Scoring::kSoftmax || router.scoring == Scoring::kSigmoid;
+  if (normalizes) text += router.renormalize ? ", renormalized" : ", not renormalized";
+  if (router.scaling != 1) text += fmt::format(", times {:g}", router.scaling);
+  if (router.top_groups < router.num_groups) {
+    text += fmt::format("; the best {} of {} groups of experts first", router.top_groups,
+                        router.num_groups);
+  }
+  return text;
+}
+
+std::string BiasText(const Inspected& inspected) {
+  const RouterTensors& first = inspected.info.moe_layers.front().tensors;
+  const std::string dtypes = fmt::format("{}", fmt::join(inspected.routers.bias_dtypes, ", "));
+  if (!first.logit_bias.empty())
+    return fmt::format("{}, on the logits: {}", dtypes, first.logit_bias);
+  if (first.selection_bias.empty()) return "none";
+  return fmt::format("{}, for the selection only: {}", dtypes, first.selection_bias);
+}
+
+std::string PatchText(const Inspected& inspected) {
+  if (inspected.router.weights_on_input) {
+    return "nothing: the router's weights multiply the experts' inputs";
+  }
+  const std::uint64_t bytes = DataBytes(inspected.modules), router = inspected.routers.bytes;
+  return fmt::format(
+      "rows{} of the routers, at most {} in {} tensors ({:.4f} % of the bytes)",
+      inspected.routers.bias_dtypes.empty() ? "" : " and biases", ByteText(router),
+      inspected.routers.names.size(),
+      bytes == 0 ? 0.0 : 100 * static_cast<double>(router) / static_cast<double>(bytes));
+}
+
+std::string Joined(const std::set<std::string>& words) {
+  return words.empty() ? "-" : fmt::format("{}", fmt::join(words, " "));
+}
+
+std::string InspectionText(const Inspected& inspected) {
+  const auto& [checkpoint, info, router, routers, modules] = inspected;
+  const auto moe_layers = info.moe_layers.size();
   FactList facts;
   facts.Add("checkpoint", checkpoint.folder().string());
   facts.Add("family", info.family);
-  facts.Add("layers", fmt::format("{}, of these {} with routed experts", info.layers,
-                                  info.moe_layers.size()));
+  facts.Add("layers", fmt::format("{}, with routed experts: {} ({})", info.layers, moe_layers,
+                                  LayerRanges(info.moe_layers)));
   facts.Add("experts", fmt::format("{} a layer, {} a token", info.experts, info.top_k));
   facts.Add("expert weights", fmt::format("{}, {}", info.expert_format, info.expert_layout));
+  facts.Add("quantization", info.quantization);
   facts.Add("mixers", info.attention);
   facts.Add("hidden, vocabulary", fmt::format("{}, {}", info.hidden, Grouped(info.vocab)));
-  facts.Add("routers", RouterLine(info, routers));
-  facts.Add("first router", info.moe_layers.front().tensors.weight);
+  facts.Add("routing", RoutingText(router));
+  facts.Add("router rows", fmt::format("{} of {} {} in each of {} layers: {}", info.experts,
+                                       info.hidden, fmt::join(routers.dtypes, ", "), moe_layers,
+                                       info.moe_layers.front().tensors.weight));
+  facts.Add("router biases", BiasText(inspected));
   facts.Add("MTP routers", info.mtp_routers.empty()
                                ? std::string("none")
-                               : fmt::format("{}, left as they are", info.mtp_routers.size()));
+                               : fmt::format("{}, left as they are: {}", info.mtp_routers.size(),
+                                             info.mtp_routers.front().tensors.weight));
   facts.Add("files", fmt::format("{} shards, {} tensors, {}", checkpoint.shards().size(),
                                  Grouped(static_cast<std::int64_t>(checkpoint.num_tensors())),
-                                 ByteText(bytes)));
-  facts.Add("a plan may touch", fmt::format("{} in {} tensors ({:.4f} % of the bytes)",
-                                            ByteText(routers.bytes), routers.names.size(),
-                                            bytes == 0 ? 0.0
-                                                       : 100 * static_cast<double>(routers.bytes) /
-                                                             static_cast<double>(bytes)));
+                                 ByteText(DataBytes(modules))));
+  facts.Add("a plan may touch", PatchText(inspected));
   facts.Add("default profile", std::string(DefaultProfile(info.expert_format).name));
-  TextTable table({"modules", "tensors", "bytes", "dtypes"});
-  for (const auto& [name, totals] : classes) {
-    table.AddRow({name, Grouped(totals.tensors), ByteText(totals.bytes),
-                  fmt::format("{}", fmt::join(totals.dtypes, " "))});
+  TextTable table({"modules", "tensors", "bytes", "weights", "dtypes"});
+  for (const auto& [name, totals] : modules) {
+    table.AddRow({name, Grouped(totals.tensors), ByteText(totals.bytes), Joined(totals.formats),
+                  Joined(totals.dtypes)});
   }
   return facts.Text() + "\n" + table.Text();
 }
@@ -188,15 +218,14 @@ Outcome Inspect(const InspectRequest& request) {
   const auto source = OpenSource(request.source);
   const Checkpoint& checkpoint = source->checkpoint;
   const ModelInfo& info = source->model->info();
-  Routers routers;
+  const auto first = source->model->OpenLayer(info.moe_layers.front().layer);
+  Routers routers, all;
   routers.Add(checkpoint, info.moe_layers);
-  const auto classes = CountClasses(checkpoint, [&] {
-    Routers all = routers;
-    all.Add(checkpoint, info.mtp_routers);
-    return all.names;
-  }());
-  return {.json = WriteJson(InspectionJson(checkpoint, info, routers, classes)),
-          .summary = InspectionText(checkpoint, info, routers, classes)};
+  all = routers;
+  all.Add(checkpoint, info.mtp_routers);
+  const Inspected inspected{checkpoint, info, first->moe()->router, std::move(routers),
+                            CountModules(checkpoint, all.names)};
+  return {.json = WriteJson(InspectionJson(inspected)), .summary = InspectionText(inspected)};
 }
 
 }  // namespace cacheready

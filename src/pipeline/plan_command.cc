@@ -3,6 +3,8 @@
 
 #include <fmt/ranges.h>
 
+#include <map>
+
 #include "base/error.h"
 #include "pipeline/files.h"
 #include "pipeline/text_table.h"
@@ -26,6 +28,23 @@ std::string LayerTable(const ReportFindings& findings) {
                   count(layer.groups_tied)});
   }
   return table.Text();
+}
+
+std::string WarningText(const ReportFindings& findings) {
+  std::string text;
+  for (const ReportedGroup& group : findings.groups) {
+    for (const std::string& warning : group.warnings) {
+      text += fmt::format("warning: layer {}, experts {}: {}\n", group.layer,
+                          fmt::join(group.members, " "), warning);
+    }
+  }
+  std::map<std::string, int> untied;  // by reason
+  for (const ReportedUntied& group : findings.untied) ++untied[group.reason];
+  for (const auto& [reason, groups] : untied) {
+    text += fmt::format("equivalent, not tied: {} {}: {}\n", groups,
+                        groups == 1 ? "group" : "groups", reason);
+  }
+  return text.empty() ? text : text + "\n";
 }
 
 std::string ControlText(const ReportedControls& controls) {
@@ -65,7 +84,7 @@ std::string PlanText(const Plan& plan) {
   const std::string found = PlainText(VerdictLines(findings).front());
   std::string text = found + "\n\n";
   if (!findings.layers.empty()) text += LayerTable(findings) + "\n";
-  return text + ControlText(findings.controls);
+  return text + WarningText(findings) + ControlText(findings.controls);
 }
 
 Outcome MakePlan(const PlanRequest& request) {

@@ -194,6 +194,46 @@ double ProfileChange(const LayerRecord& record) {
   return change.empty() ? 0.0 : RootMeanSquare(change);
 }
 
+// SparseMixer weighs the first of its two experts by a softmax over all whose logits are near the
+// largest, so a tied partner takes half of it; the second keeps all of its weight.
+struct MixerTies {
+  std::int64_t tokens = 0, of = 0;  // that select two members
+  double stored = 0, tied = 0;      // mean weight of the first of the two on these
+};
+
+MixerTies CountMixerTies(const Replay& replay, const std::vector<std::int32_t>& members) {
+  MixerTies ties;
+  ties.of = replay.tokens();
+  for (std::int64_t t = 0; t < replay.tokens(); ++t) {
+    const auto ids = replay.routing().ids_of(t);
+    if (!std::all_of(ids.begin(), ids.end(), [&](auto e) { return IsMember(members, e); }))
+      continue;
+    ++ties.tokens;
+    ties.stored += static_cast<double>(replay.stored_routing().weights_of(t)[0]);
+    ties.tied += static_cast<double>(replay.routing().weights_of(t)[0]);
+  }
+  if (ties.tokens > 0) {
+    ties.stored /= static_cast<double>(ties.tokens);
+    ties.tied /= static_cast<double>(ties.tokens);
+  }
+  return ties;
+}
+
+Json ToJson(const MixerTies& ties) {
+  Json json;
+  json["tokens_halved"] = Share(static_cast<double>(ties.tokens), ties.of);
+  json["first_weight_before"] = ties.tokens == 0 ? Json(nullptr) : Json(ties.stored);
+  json["first_weight_after"] = ties.tokens == 0 ? Json(nullptr) : Json(ties.tied);
+  return json;
+}
+
+std::string MixerWarning(const MixerTies& ties) {
+  return fmt::format(
+      "SparseMixer halves the weight of the first of two tied experts: {:.2f} % of the tokens "
+      "select two members, and the weight of the first goes from {:.3f} to {:.3f} on average",
+      100 * Share(static_cast<double>(ties.tokens), ties.of), ties.stored, ties.tied);
+}
+
 Json BudgetNumbers(const BudgetResult& budget) {
   Json json;
   json["limit"] = budget.limit;
@@ -262,6 +302,23 @@ Json GroupNumbers(const LayerFindings& findings, const ScoredGroup& group) {
   json["flips"]["forecast_removed"] = Share(group.benefit, tokens);
   json["members"] = MemberNumbers(findings, members);
   json["pairs"] = PairsInside(findings, members);
+  if (findings.replay->spec().scoring == Scoring::kSparseMixer) {
+    const MixerTies ties = CountMixerTies(*findings.replay, members);
+    json["sparse_mixer"] = ToJson(ties);
+    if (ties.tokens > 0) json["warnings"] = {MixerWarning(ties)};
+  }
+  return json;
+}
+
+Json UntiedNumbers(const LayerFindings& findings, const GroupNode& node,
+                   const std::string& reason) {
+  Json json;
+  json["layer"] = findings.source->record->layer;
+  json["members"] = node.members;
+  json["reason"] = reason;
+  json["diameter"] = node.diameter;
+  json["pairs"] = PairsInside(findings, node.members);
+  json["statement"] = fmt::format("equivalent, not tied: {}", reason);
   return json;
 }
 

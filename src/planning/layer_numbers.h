@@ -37,6 +37,8 @@ struct LayerFindings {
 Json GroupNumbers(const LayerFindings& findings, const ScoredGroup& group);
 // Of one group that is equivalent but not tied.
 Json UntiedNumbers(const LayerFindings& findings, const UntiedGroup& untied);
+// Of one that was not even tried; `reason` is a phrase.
+Json UntiedNumbers(const LayerFindings& findings, const GroupNode& node, const std::string& reason);
 // Experts, pairs, groups, coverage, distances, budget, flips, load of the layer.
 Json LayerSummary(const LayerFindings& findings, const EvidenceRule& rule);
 

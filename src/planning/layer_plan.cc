@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "base/error.h"
@@ -36,6 +37,34 @@ GroupingOptions GroupingOf(const RouterSpec& spec, const LayerPlanOptions& optio
     grouping.routing_group_size = spec.experts / spec.num_groups;
   }
   return grouping;
+}
+
+// A group that the router's shape forbids, whatever it would cost.
+struct ExcludedGroup {
+  GroupNode node;
+  std::string reason;
+};
+
+// Groups that would be if neither mattered: that the router chooses among whole routing groups
+// first (equal rows in two of them do not rank equally), and that a token may be sent to one expert
+// only (of equal rows the first would take all tokens).
+std::vector<ExcludedGroup> ExcludedGroups(const PairRatios& ratios,
+                                          const GroupingOptions& grouping) {
+  std::vector<ExcludedGroup> excluded;
+  const std::int64_t size = grouping.routing_group_size;
+  if (size == 0 && grouping.max_group >= 2) return excluded;
+  const GroupTree tree = GroupExperts(
+      ratios,
+      {.max_group = std::max<std::int64_t>(grouping.max_group, 2), .routing_group_size = 0});
+  for (const int root : tree.roots) {
+    const GroupNode& node = tree.node(root);
+    if (size > 0 && node.members.front() / size != node.members.back() / size) {
+      excluded.push_back({node, "its members lie in different routing groups"});
+    } else if (grouping.max_group < 2) {
+      excluded.push_back({node, "a token is sent to one expert: --max-group 2 would tie two"});
+    }
+  }
+  return excluded;
 }
 
 // Groups from one half of the documents alone, by half the evidence.
@@ -170,6 +199,9 @@ LayerPlan PlanLayer(const TextLayout& text, const LayerRecord& record,
     for (const UntiedGroup& untied : budget->untied) {
       plan.untied.push_back(UntiedNumbers(findings, untied));
     }
+  }
+  for (const ExcludedGroup& excluded : ExcludedGroups(ratios, grouping)) {
+    plan.untied.push_back(UntiedNumbers(findings, excluded.node, excluded.reason));
   }
   plan.summary = LayerSummary(findings, options.evidence);
   plan.decoys = JudgeDecoys(source, options.evidence);

@@ -17,6 +17,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 PlanOptions QuickOptions() {
   PlanOptions options;
@@ -133,6 +134,28 @@ TEST(MakePlan, KeepsTheMembersOfAGroupLimitedRouterInOneRoutingGroup) {
   options.documents = 48;
   const Plan plan = PlanOf(SyntheticLayer(options));
   EXPECT_THAT(MembersOf(plan), ElementsAre(ElementsAre(0, 1)));
+  ASSERT_EQ(plan.untied.size(), 1u);
+  EXPECT_EQ(plan.untied[0]["members"], Json({3, 4}));
+  EXPECT_EQ(plan.untied[0]["reason"], "its members lie in different routing groups");
+}
+
+// A group has at most as many members as a token has experts: here one.
+TEST(MakePlan, SaysThatARouterOfOneExpertIsNotTiedByDefault) {
+  SyntheticOptions options;
+  options.spec.top_k = 1;
+  options.copies = {{0, 1, 0.0, 0.01}};
+  options.documents = 96;
+  const SyntheticLayer layer(options);
+  const Plan plan = PlanOf(layer);
+  EXPECT_THAT(plan.groups, IsEmpty());
+  ASSERT_EQ(plan.untied.size(), 1u);
+  EXPECT_EQ(plan.untied[0]["members"], Json({0, 1}));
+  EXPECT_THAT(plan.untied[0]["reason"].get<std::string>(), HasSubstr("--max-group 2"));
+  PlanOptions two = QuickOptions();
+  two.max_group = 2;
+  for (const Json& untied : PlanOf(layer, two).untied) {
+    EXPECT_THAT(untied["reason"].get<std::string>(), Not(HasSubstr("--max-group")));
+  }
 }
 
 TEST(MakePlan, TiesTheCorrectionBiasWithTheRow) {

@@ -59,6 +59,7 @@ ReportedGroup ReadGroup(const JsonReader& json) {
   group.flips_addressable = flips.Double("addressable");
   group.flips_removed = flips.Double("forecast_removed");
   group.untested_domains = UntestedDomains(numbers);
+  group.warnings = numbers.Strings("warnings");
   return group;
 }
 

@@ -41,6 +41,7 @@ struct ReportedGroup {
   std::optional<double> output_change;   // RMS ||dy|| / ||y||
   std::optional<double> flips_addressable, flips_removed;  // shares of tokens; the second forecast
   std::vector<std::string> untested_domains;               // of any pair inside
+  std::vector<std::string> warnings;                       // of the plan
 };
 
 struct ReportedUntied {

@@ -56,6 +56,17 @@ void AddSplitHalf(const ReportedControls& controls, MarkdownTable* table) {
                  "100 %: both halves give the same groups"});
 }
 
+std::string WarningList(const ReportFindings& f) {
+  std::string text;
+  for (const ReportedGroup& group : f.groups) {
+    for (const std::string& warning : group.warnings) {
+      text += fmt::format("- **Warning**, layer {}, experts {}: {}.\n", group.layer,
+                          ExpertList(group.members), EscapeMarkdown(warning));
+    }
+  }
+  return text.empty() ? text : text + "\n";
+}
+
 }  // namespace
 
 std::string LayerSection(const ReportFindings& f) {
@@ -102,7 +113,8 @@ std::string GroupSection(const ReportFindings& f) {
          "\"Distance / threshold\": of the farthest pair inside, by its upper 95 % limit; at most "
          "1. \"Tokens changed\": share that select another number of members of some class. "
          "\"Output change\": RMS change of the layer's output over its norm. Each group is "
-         "measured as if it were tied alone.\n\n";
+         "measured as if it were tied alone.\n\n" +
+         WarningList(f);
 }
 
 std::string UntiedSection(const ReportFindings& f) {
@@ -118,7 +130,7 @@ std::string UntiedSection(const ReportFindings& f) {
   }
   return text + table.Text() +
          "Their outputs are interchangeable, but their router rows are not: tying them would cost "
-         "more than the budget allows.\n\n";
+         "more than the budget allows, remove no flip, or not suit the router's shape.\n\n";
 }
 
 std::string ControlSection(const ReportFindings& f) {

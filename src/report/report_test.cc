@@ -208,9 +208,18 @@ TEST(Report, NamesEquivalentExpertsThatWereNotTied) {
   inputs.plan = PlanWithGroups();
   inputs.plan["groups"] = Json::array();
   const std::string report = MarkdownReport(inputs);
-  EXPECT_THAT(report, HasSubstr("none of which could be tied within the budget"));
+  EXPECT_THAT(report, HasSubstr("none of which is tied: over \\| budget."));
   EXPECT_THAT(SectionOf(report, "Equivalent, not tied"),
               HasSubstr("| 1 | 8, 9 | 0.5 | 22 % | over \\| budget |"));
+}
+
+TEST(Report, RepeatsTheWarningsOfThePlanBelowTheGroups) {
+  ReportInputs inputs;
+  inputs.plan = PlanWithGroups();
+  EXPECT_THAT(SectionOf(MarkdownReport(inputs), "Groups"), Not(HasSubstr("Warning")));
+  inputs.plan["groups"][0]["numbers"]["warnings"] = {"a tie | costs half"};
+  EXPECT_THAT(SectionOf(MarkdownReport(inputs), "Groups"),
+              HasSubstr("- **Warning**, layer 0, experts 0, 1: a tie \\| costs half."));
 }
 
 TEST(Report, WithNothingMeasuredSaysSoInEverySection) {

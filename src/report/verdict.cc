@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "report/verdict.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <set>
@@ -102,6 +102,13 @@ std::string UnknownLine(const ReportFindings& f) {
          "varied calibration text is needed. Nothing is claimed to be equivalent.";
 }
 
+// Each once.
+std::set<std::string> ReasonsOf(const std::vector<ReportedUntied>& untied) {
+  std::set<std::string> reasons;
+  for (const ReportedUntied& group : untied) reasons.insert(EscapeMarkdown(group.reason));
+  return reasons;
+}
+
 // A decoy that passes refutes the method, so it is said where the groups are.
 std::string DecoyClause(const ReportFindings& f) {
   const std::int64_t passed = f.controls.decoys.value_or(0) - f.controls.decoys_refused.value_or(0);
@@ -119,10 +126,9 @@ std::string FoundLine(const ReportFindings& f) {
     case ReportOutcome::kNothingEquivalent:
       return NothingEquivalentLine(f);
     case ReportOutcome::kEquivalentNotTied:
-      return fmt::format(
-          "**Found:** {} of equivalent experts at {}, none of which could be tied within the "
-          "budget.",
-          Plural(static_cast<std::int64_t>(f.untied.size()), "group", "groups"), UnderProfile(f));
+      return fmt::format("**Found:** {} of equivalent experts at {}, none of which is tied: {}.",
+                         Plural(static_cast<std::int64_t>(f.untied.size()), "group", "groups"),
+                         UnderProfile(f), fmt::join(ReasonsOf(f.untied), "; "));
     case ReportOutcome::kGroups:
       return GroupsLine(f);
   }

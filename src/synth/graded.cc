@@ -47,7 +47,8 @@ void GradePair(const RoutedBlock& block, std::int64_t pair, double scale,
     const std::span<std::byte> bytes = edits->Bytes(tensor);
     std::copy(noisy.begin(), noisy.end(), EntryOf(bytes, block.experts, 2 * pair + 1).begin());
   }
-  CopyRouterRow(block, 2 * pair, 2 * pair + 1, options.row_noise, options.seed, edits);
+  CopyRouterRow(block, 2 * pair, 2 * pair + 1, {.row = options.row_noise, .seed = options.seed},
+                edits);
 }
 
 }  // namespace

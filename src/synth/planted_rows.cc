@@ -22,6 +22,23 @@ void CopyEntry(const std::string& tensor, std::int64_t count, std::int64_t from,
   CopyBytes(EntryOf(bytes, count, from), EntryOf(bytes, count, to));
 }
 
+struct FromTo {
+  std::int64_t from, to;
+};
+
+void CopyNoisyEntry(const std::string& tensor, std::int64_t count, FromTo experts, double noise,
+                    std::uint64_t seed, TensorEdits* edits) {
+  if (noise == 0) return CopyEntry(tensor, count, experts.from, experts.to, edits);
+  const Dtype dtype = edits->source().GetTensor(tensor).dtype;
+  const std::span<std::byte> bytes = edits->Bytes(tensor);
+  std::vector<float> values = LoadFloats(EntryOf(bytes, count, experts.from), dtype);
+  // Seeded by the name, not by a running number: a block's noise does not depend on the others.
+  const std::uint64_t entry_seed =
+      HashWords({HashText(seed, tensor), static_cast<std::uint64_t>(experts.to)});
+  AddGaussianNoise(noise, entry_seed, values);
+  CopyBytes(StoreFloats(values, dtype), EntryOf(bytes, count, experts.to));
+}
+
 }  // namespace
 
 void CopyExpert(const RoutedBlock& block, std::int64_t from, std::int64_t to, TensorEdits* edits) {
@@ -34,17 +51,12 @@ void CopyExpert(const RoutedBlock& block, std::int64_t from, std::int64_t to, Te
   }
 }
 
-void CopyRouterRow(const RoutedBlock& block, std::int64_t from, std::int64_t to, double noise,
-                   std::uint64_t seed, TensorEdits* edits) {
-  const Dtype dtype = edits->source().GetTensor(block.gate).dtype;
-  const std::span<std::byte> gate = edits->Bytes(block.gate);
-  std::vector<float> row = LoadFloats(EntryOf(gate, block.experts, from), dtype);
-  // Seeded by the name, not by a running number: a block's noise does not depend on the others.
-  const std::uint64_t row_seed =
-      HashWords({HashText(seed, block.gate), static_cast<std::uint64_t>(to)});
-  AddGaussianNoise(noise, row_seed, row);
-  CopyBytes(StoreFloats(row, dtype), EntryOf(gate, block.experts, to));
-  for (const std::string& bias : block.biases) CopyEntry(bias, block.experts, from, to, edits);
+void CopyRouterRow(const RoutedBlock& block, std::int64_t from, std::int64_t to,
+                   const RowNoise& noise, TensorEdits* edits) {
+  CopyNoisyEntry(block.gate, block.experts, {from, to}, noise.row, noise.seed, edits);
+  for (const std::string& bias : block.biases) {
+    CopyNoisyEntry(bias, block.experts, {from, to}, noise.bias, noise.seed, edits);
+  }
 }
 
 }  // namespace cacheready

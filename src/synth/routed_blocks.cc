@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "synth/routed_blocks.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
@@ -13,7 +13,24 @@
 namespace cacheready {
 namespace {
 
-constexpr std::string_view kGate = "gate.weight";
+// What the families call a router's weight, below the routed part ...
+constexpr std::string_view kGates[] = {"gate.weight", "gate.wg.weight", "router.weight",
+                                       "router.layer.weight"};
+// ... its biases and corrections, by the end of the name ...
+constexpr std::string_view kBiases[] = {"gate.bias", "router.bias", "e_score_correction_bias",
+                                        "expert_bias"};
+// ... and fused experts that lie beside it, not below "experts.".
+constexpr std::string_view kFused[] = {"input_linear.weight", "output_linear.weight"};
+
+// The part of `name` before the name of its router, or "" if it is none.
+std::string_view PrefixOfGate(std::string_view name) {
+  for (const std::string_view gate : kGates) {
+    if (!name.ends_with(gate)) continue;
+    const std::string_view prefix = name.substr(0, name.size() - gate.size());
+    if (prefix.ends_with('.')) return prefix;
+  }
+  return {};
+}
 
 // The number after the last ".layers.", or after a leading "layers.".
 std::int64_t LayerNumber(std::string_view prefix) {
@@ -47,9 +64,12 @@ void AddTensor(const Checkpoint& checkpoint, std::string_view name, RoutedBlock*
     }
     return;
   }
-  const TensorView& tensor = checkpoint.GetTensor(name);
-  const bool is_router_tensor = rest.starts_with("gate.") || rest == "e_score_correction_bias";
-  if (name != block->gate && is_router_tensor && tensor.NumElements() == block->experts) {
+  const auto is_one_of = [&](std::span<const std::string_view> ends) {
+    return std::any_of(ends.begin(), ends.end(), [&](auto end) { return rest.ends_with(end); });
+  };
+  if (std::find(std::begin(kFused), std::end(kFused), rest) != std::end(kFused)) {
+    block->fused.emplace_back(name);
+  } else if (is_one_of(kBiases) && checkpoint.GetTensor(name).NumElements() == block->experts) {
     block->biases.emplace_back(name);
   }
 }
@@ -76,10 +96,10 @@ std::vector<RoutedBlock> RoutedBlocks(const Checkpoint& checkpoint) {
   std::vector<RoutedBlock> blocks;
   for (std::string_view name : names) {
     const TensorView& gate = checkpoint.GetTensor(name);
-    if (!name.ends_with(fmt::format(".{}", kGate)) || gate.shape.size() != 2) continue;
     RoutedBlock block;
     block.gate = name;
-    block.prefix = name.substr(0, name.size() - kGate.size());
+    block.prefix = PrefixOfGate(name);
+    if (block.prefix.empty() || gate.shape.size() != 2) continue;
     block.layer = LayerNumber(block.prefix);
     block.mtp = name.starts_with("mtp.");
     block.experts = gate.shape[0];
@@ -92,7 +112,8 @@ std::vector<RoutedBlock> RoutedBlocks(const Checkpoint& checkpoint) {
     blocks.push_back(std::move(block));
   }
   if (blocks.empty()) {
-    Fail("{}: no '*.gate.weight' with experts beside it", checkpoint.folder().string());
+    Fail("{}: no router ({}) with experts beside it", checkpoint.folder().string(),
+         fmt::join(kGates, ", "));
   }
   std::sort(blocks.begin(), blocks.end(), [](const RoutedBlock& a, const RoutedBlock& b) {
     return std::tie(a.mtp, a.layer, a.prefix) < std::tie(b.mtp, b.layer, b.prefix);

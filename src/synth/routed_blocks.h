@@ -17,10 +17,10 @@ struct RoutedBlock {
   std::int64_t layer = 0;           // the number in its name
   bool mtp = false;                 // a multi-token-prediction block ("mtp." names)
   std::string prefix;               // "model.language_model.layers.3.mlp."
-  std::string gate;                 // prefix + "gate.weight", [experts, hidden]
+  std::string gate;                 // the router's weight under prefix, [experts, hidden]
   std::vector<std::string> biases;  // tensors of one entry an expert beside the gate
-  std::vector<std::string> fused;   // tensors [experts, ...] under prefix + "experts.", or empty:
-                                    // then each expert e has prefix + "experts.<e>.<leaf>"
+  std::vector<std::string> fused;   // tensors [experts, ...] of all experts, or empty: then each
+                                    // expert e has prefix + "experts.<e>.<leaf>"
   std::vector<std::string> leaves;  // "down_proj.weight", "down_proj.weight_scale_inv", ...
   std::int64_t experts = 0;
 };

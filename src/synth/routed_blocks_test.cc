@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "base/error.h"
 #include "synth/new_checkpoint.h"
 #include "synth/planted.h"
@@ -79,6 +81,73 @@ TEST(Planted, GivesCopiesTheSameCorrectionBias) {
   const Checkpoint planted = Checkpoint::Open(scratch / "planted");
   EXPECT_THAT(ReadFloats(planted.GetTensor("model.layers.3.mlp.gate.e_score_correction_bias")),
               ElementsAre(1, 1, 3, 3));
+}
+
+TEST(Planted, ChosenGroupsLieWhereTheyAreAskedForWithNoisyBiases) {
+  const ScratchFolder scratch;
+  WriteBiased(scratch / "out", 4);
+  const Checkpoint source = Checkpoint::Open(scratch / "out");
+  const std::string mlp = "model.layers.3.mlp.", bias = mlp + "gate.e_score_correction_bias";
+  const PlantedOptions options{.bias_noise = 0.25, .chosen = {{3, false, {2, 0}}}};
+  WritePlanted(source, options, scratch / "planted");
+  const Checkpoint planted = Checkpoint::Open(scratch / "planted");
+  const std::vector<float> biases = ReadFloats(planted.GetTensor(bias));
+  EXPECT_EQ(std::abs(biases[0] - 3), 0.75f);
+  EXPECT_THAT(std::vector<float>(biases.begin() + 1, biases.end()), ElementsAre(2, 3, 4));
+  EXPECT_EQ(BytesOf(planted, mlp + "experts.0.up_proj.weight"),
+            BytesOf(source, mlp + "experts.2.up_proj.weight"));
+  EXPECT_EQ(BytesOf(planted, mlp + "experts.1.up_proj.weight"),
+            BytesOf(source, mlp + "experts.1.up_proj.weight"));
+}
+
+TEST(Planted, ChosenGroupsThatAreNotThereAreRefused) {
+  const ScratchFolder scratch;
+  WriteBiased(scratch / "out", 4);
+  const Checkpoint source = Checkpoint::Open(scratch / "out");
+  EXPECT_THROW(WritePlanted(source, {.chosen = {{2, false, {0, 1}}}}, scratch / "layer"), Error);
+  EXPECT_THROW(WritePlanted(source, {.chosen = {{3, false, {0, 4}}}}, scratch / "expert"), Error);
+}
+
+// Names that differ from family to family; all experts of a layer are found, and its biases.
+TEST(RoutedBlocks, FindsTheRoutersOfEveryFamily) {
+  struct Layout {
+    const char* folder;
+    const char* gate;
+    std::vector<std::string> biases, fused;
+    std::size_t leaves;
+  };
+  const std::string gpt = "model.layers.3.mlp.", granite = "model.layers.3.block_sparse_moe.";
+  const Layout layouts[] = {{"hunyuan_v1_moe", "model.layers.3.mlp.gate.wg.weight", {}, {}, 3},
+                            {"jamba", "model.layers.3.feed_forward.router.weight", {}, {}, 3},
+                            {"lfm2_moe",
+                             "model.layers.3.feed_forward.gate.weight",
+                             {"model.layers.3.feed_forward.expert_bias"},
+                             {},
+                             3},
+                            {"ernie4_5_moe",
+                             "model.layers.3.mlp.gate.weight",
+                             {"model.layers.3.mlp.moe_statics.e_score_correction_bias"},
+                             {},
+                             3},
+                            {"gpt_oss",
+                             "model.layers.3.mlp.router.weight",
+                             {gpt + "router.bias"},
+                             {gpt + "experts.down_proj", gpt + "experts.down_proj_bias",
+                              gpt + "experts.gate_up_proj", gpt + "experts.gate_up_proj_bias"},
+                             0},
+                            {"granitemoe",
+                             "model.layers.3.block_sparse_moe.router.layer.weight",
+                             {},
+                             {granite + "input_linear.weight", granite + "output_linear.weight"},
+                             0}};
+  for (const Layout& layout : layouts) {
+    const auto folder = std::filesystem::path(CACHEREADY_SOURCE_DIR) / "goldens/families";
+    const RoutedBlock block = RoutedBlocks(Checkpoint::Open(folder / layout.folder)).back();
+    EXPECT_EQ(block.gate, layout.gate);
+    EXPECT_EQ(block.biases, layout.biases) << layout.folder;
+    EXPECT_EQ(block.fused, layout.fused) << layout.folder;
+    EXPECT_EQ(block.leaves.size(), layout.leaves) << layout.folder;
+  }
 }
 
 TEST(StoredFloats, KeepExactValuesAndRoundOthersToEven) {

@@ -12,10 +12,8 @@
 #include "measure/check.h"
 #include "measure/overrides.h"
 #include "planning/budget.h"
-#include "planning/canonical_rows.h"
-#include "planning/replay.h"
 #include "stream/stream.h"
-#include "tensor/tensor_view.h"
+#include "support/plan_replay.h"
 
 namespace cacheready {
 namespace {
@@ -45,26 +43,6 @@ double MeanSquareChange(const Matrix& before, const Matrix& after, std::int64_t 
     sum += SquaredDistance(before.row(t), after.row(t)) / SquaredNorm(before.row(t));
   }
   return sum / static_cast<double>(tokens);
-}
-
-// The routing that replay makes of a layer's record with the planned rows.
-Routing Replayed(const LayerRecord& record, const Plan& plan) {
-  Replay replay(record, RouterSpecFromJson(record.router.spec, "router spec"));
-  for (const PlannedGroup& group : plan.groups) {
-    if (group.layer != record.layer) continue;
-    const PlannedTensor& planned = group.tensors[0];
-    TensorView view;
-    view.name = planned.tensor;
-    view.dtype = planned.dtype;
-    view.shape = {record.x.cols()};
-    view.bytes = planned.row;
-    RowCandidate row;
-    row.weight_values = ReadFloats(view);
-    const Matrix column = CandidateLogits(record.x, std::span(&row, 1));
-    const RowEdit edit{group.members, column.values(), 0};
-    replay.Commit(edit, replay.Evaluate(edit));
-  }
-  return replay.routing();
 }
 
 class UpcycledControl : public ::testing::Test {
@@ -113,7 +91,7 @@ TEST_F(UpcycledControl, ForecastsAreWhatThePatchedModelDoes) {
         Route(moe.router,
               Linear(Fp32Arithmetic(), Role::kRouter, *overrides.at(layer).weight, original.x),
               Fp32Arithmetic());
-    EXPECT_TRUE(counts(Replayed(scanned_->Layer(layer), *plan_)) == counts(fed)) << layer;
+    EXPECT_TRUE(counts(ReplayPlan(scanned_->Layer(layer), *plan_)) == counts(fed)) << layer;
     // Patched layers above change the input of this one: what differs then is drift, not replay.
     const double drift = ShareDifferent(counts(fed), counts(passes[1].routing));
     if (layer == 0) {

@@ -17,6 +17,7 @@
 #include "model/model.h"
 #include "stream/forward.h"
 #include "support/changed_checkpoint.h"
+#include "support/tied_pair.h"
 #include "synth/fused_twin.h"
 #include "synth/quantizers.h"
 #include "synth/stored_floats.h"
@@ -174,6 +175,27 @@ TEST_P(QuantizedTwin, IsAsNearToItsSourceAsTheFormatAllows) {
   std::printf("%-22s largest relative L2 of a weight: %.4f\n", GetParam().quantizer, largest);
   EXPECT_LT(largest, GetParam().most);
   EXPECT_GT(largest, GetParam().most / 4);
+}
+
+// Equal codes and scales are found as copies; of the twin only router rows change.
+void ExpectPairTied(const fs::path& folder, const std::string& quantizer, const Scratch& scratch) {
+  const Checkpoint source = Checkpoint::Open(folder);
+  const CopiedExperts pair = ChoosePair(source, RoutingGroup::kSame);
+  PlantPair(source, pair, scratch.path() / "planted");
+  WriteQuantizedTwin(Checkpoint::Open(scratch.path() / "planted"), {.quantizer = quantizer},
+                     scratch.path() / "twin");
+  ExpectTied(ScanPair(scratch.path() / "twin", pair, scratch.path() / "scan"),
+             scratch.path() / "out");
+}
+
+TEST_P(QuantizedTwin, TiesAPlantedPairAndKeepsEveryStoredCode) {
+  const Scratch scratch(fmt::format("tied-{}", GetParam().quantizer));
+  ExpectPairTied(kTextOnly, GetParam().quantizer, scratch);
+}
+
+TEST(QuantizedTwin, TiesAPlantedPairOfFusedBlocks) {
+  const Scratch scratch("tied-blocks");
+  ExpectPairTied(kSource / "goldens/families/gpt_oss", "mxfp4-fused", scratch);
 }
 
 TEST_P(QuantizedTwin, WithAQuantizedGateIsRefusedWithTheReason) {
