@@ -108,7 +108,7 @@ TEST_F(ScanTest, HeaderNamesTheTextAndOneRecordIsWrittenForEachRoutedLayer) {
     EXPECT_EQ(record.probe_logits.rows(), 256);
     EXPECT_EQ(record.samples.size(), 32u);
     EXPECT_EQ(record.router.weight.size(), 32u * 256u * 2u);
-    EXPECT_EQ(record.decoys.size(), 0u);  // 32 sampled tokens are no evidence
+    EXPECT_EQ(record.decoys.size(), 1u);
   }
 }
 
