@@ -87,7 +87,7 @@ ScanJournal::ScanJournal(std::filesystem::path scan, std::string key)
   std::getline(text, line);
   if (line != FirstLine()) {
     Fail(
-        "{}: holds an unfinished scan of another checkpoint, text, seed or option; choose another "
+        "{}: holds an unfinished scan of another checkpoint, text, part, seed or option; choose another "
         "folder, or discard it with --fresh",
         scan_.string());
   }
