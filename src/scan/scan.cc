@@ -11,6 +11,7 @@
 #include "records/scan_part.h"
 #include "scan/journal.h"
 #include "scan/layer_scan.h"
+#include "scan/scan_folder.h"
 #include "scan/scan_key.h"
 #include "scan/scan_text.h"
 #include "stream/stream.h"
@@ -49,18 +50,6 @@ ScanOptions Resolve(const Model& model, ScanOptions options) {
   }
   RefuseWeightedInputs(model);
   return options;
-}
-
-// True if `out` holds this very scan, finished.
-bool IsFinished(const std::filesystem::path& out, const ScanHeader& header) {
-  if (!std::filesystem::exists(out / "scan.json")) return false;
-  const ScanHeader there = ReadScanHeader(out);
-  if (there.key == header.key && there.part == header.part) return true;
-  Fail(
-      "{}: holds a scan of another checkpoint, text, part, seed or option; choose another folder, "
-      "or "
-      "discard it with --fresh",
-      out.string());
 }
 
 // Parts share a key, but not their records and hidden states.
@@ -123,7 +112,7 @@ ScanHeader RunScan(const Checkpoint& checkpoint, const Model& model,
   const FolderLock lock(out / ".lock");
   RemoveTemporaryFiles(out);
   if (options.fresh) DiscardScan(out);
-  const bool finished = IsFinished(out, header);
+  const bool finished = IsFinishedScan(out, header);
   ScanJournal journal(out, JournalKey(header));
   if (!finished) {
     LayerLoop{checkpoint, model, text, options, out}.Run(journal);
