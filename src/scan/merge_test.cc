@@ -38,17 +38,6 @@ class MergeTest : public ScanFolderTest {
     return options;
   }
 
-  static fs::path SharedFolder() { return fs::temp_directory_path() / "merge-test-shared"; }
-  static void SetUpTestSuite() { fs::remove_all(SharedFolder()); }
-  static void TearDownTestSuite() { fs::remove_all(SharedFolder()); }
-  // The two parts of one scan, made once and only read.
-  static std::vector<fs::path> TwoParts() {
-    static const std::vector<fs::path> parts = {
-        ScanInto(SharedFolder() / "1", FewTokens(), {1, 2}),
-        ScanInto(SharedFolder() / "2", FewTokens(), {2, 2})};
-    return parts;
-  }
-
   static fs::path ScanInto(const fs::path& out, ScanOptions options, const ScanPart& part) {
     static const OpenedModel upcycled("upcycled-fp8");
     options.part = part;
@@ -104,7 +93,7 @@ TEST_F(MergeTest, OfSixteenPartsSomeEmptyGivesTheBytesOfTheWholeScan) {
 }
 
 TEST_F(MergeTest, StoppedLeavesNoFinishedScanAndIsRunAgain) {
-  const std::vector<fs::path> parts = TwoParts();
+  const std::vector<fs::path> parts = ScanParts(FewTokens(), 2);
   MergeOptions options;
   options.after_layer = [](std::int64_t layer) {
     if (layer == 1) throw Interrupted("test");
@@ -119,7 +108,7 @@ TEST_F(MergeTest, StoppedLeavesNoFinishedScanAndIsRunAgain) {
 }
 
 TEST_F(MergeTest, RefusesToWriteOverAPartOrAnotherScan) {
-  const std::vector<fs::path> parts = TwoParts();
+  const std::vector<fs::path> parts = ScanParts(FewTokens(), 2);
   const auto opened = OpenParts(parts);
   const auto before = Files(parts[1]);
   const MergeOptions fresh{.fresh = true, .after_layer = {}};
@@ -134,15 +123,16 @@ TEST_F(MergeTest, RefusesToWriteOverAPartOrAnotherScan) {
 }
 
 TEST_F(MergeTest, APartsFolderIsNotTakenForAnotherPartsScan) {
+  const fs::path first = ScanInto(folder_ / "a", FewTokens(), {1, 2});
   EXPECT_THAT(
-      [] {
-        ScanInto(TwoParts()[0], FewTokens(), {2, 2});
+      [&] {
+        ScanInto(first, FewTokens(), {2, 2});
       },
       Refuses("another checkpoint, text, part"));
 }
 
 TEST_F(MergeTest, RefusesRecordsThatDoNotFitTogether) {
-  const std::vector<fs::path> folders = TwoParts();
+  const std::vector<fs::path> folders = ScanParts(FewTokens(), 2);
   const ScanHeader header = ReadScanHeader(folders[0]);
   const std::vector<LayerRecord> good = {ReadLayerRecord(folders[0], 0),
                                          ReadLayerRecord(folders[1], 0)};
