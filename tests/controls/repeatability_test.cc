@@ -10,7 +10,7 @@
 namespace cacheready {
 namespace {
 
-constexpr ScanChoices kShort{.tokens = 4096, .document_tokens = 128};
+const ScanChoices kShort{.tokens = 4096, .document_tokens = 128};
 
 std::string PlanText(const std::filesystem::path& checkpoint, const std::string& name) {
   return WriteJson(ToJson(ScannedModel(checkpoint, name, kShort).MakePlan()));
