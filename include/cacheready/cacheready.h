@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace cacheready {
 
@@ -48,8 +49,20 @@ struct ScanRequest {
   std::uint64_t memory_bytes = std::uint64_t{1} << 30;  // for expert outputs held at once
   bool fresh = false;                                   // discard another scan in the folder
   bool dry_run = false;
+  // "3/16": a part of the documents, into a folder of its own inside `out`; "auto": which one is
+  // told by the launcher's variables (docs/clusters.md); "" = all, into `out` itself.
+  std::string part = {};
 };
 Outcome Scan(const ScanRequest& request);
+
+struct MergeRequest {
+  std::vector<std::string> parts;  // folders, in any order
+  std::string out;                 // folder
+  bool fresh = false;              // discard another scan in the folder
+  bool dry_run = false;            // checks that the parts belong together
+};
+// The scan of the whole from those of all parts: the bytes that an unsplit scan writes.
+Outcome Merge(const MergeRequest& request);
 
 struct PlanRequest {
   std::string scan;

@@ -24,6 +24,9 @@ void AddScan(CLI::App& app, Invocation& invocation) {
       ->add_option("--memory", request->memory_bytes,
                    "bytes for expert outputs held at once (1GB, 512MB ...)")
       ->transform(CLI::AsSizeValue(true));
+  command->add_option("--part", request->part,
+                      "I/N: the I-th of N parts of the documents, into OUTPUT/part-I-of-N; 'auto': "
+                      "from the variables of Slurm, Open MPI or torchrun");
   command->add_flag("--fresh", request->fresh, "discard what another scan left in the folder");
   command->add_flag("--dry-run", request->dry_run, kDryRunHelp);
   command->callback(

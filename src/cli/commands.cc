@@ -5,8 +5,8 @@ namespace cacheready {
 namespace {
 
 constexpr CommandMaker kCommands[] = {
-    AddCanonicalize, AddInspect, AddForward,  AddScan,   AddPlan, AddCheck,
-    AddApply,        AddVerify,  AddEvaluate, AddReport, AddDemo, AddSynth,
+    AddCanonicalize, AddInspect, AddForward,  AddScan,   AddMerge, AddPlan,  AddCheck,
+    AddApply,        AddVerify,  AddEvaluate, AddReport, AddDemo,  AddSynth,
 };
 
 }  // namespace

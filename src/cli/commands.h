@@ -24,6 +24,7 @@ std::span<const CommandMaker> Commands();
 void AddInspect(CLI::App& app, Invocation& invocation);
 void AddForward(CLI::App& app, Invocation& invocation);
 void AddScan(CLI::App& app, Invocation& invocation);
+void AddMerge(CLI::App& app, Invocation& invocation);
 void AddPlan(CLI::App& app, Invocation& invocation);
 void AddCheck(CLI::App& app, Invocation& invocation);
 void AddApply(CLI::App& app, Invocation& invocation);

@@ -31,7 +31,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-ScanRequest ScanPart(const CanonicalizeRequest& request, const RunFolder& run) {
+ScanRequest ScanStage(const CanonicalizeRequest& request, const RunFolder& run) {
   return {.source = request.source,
           .calibration = request.calibration,
           .out = run.scan().string(),
@@ -45,7 +45,7 @@ ScanRequest ScanPart(const CanonicalizeRequest& request, const RunFolder& run) {
           .dry_run = request.dry_run};
 }
 
-PlanRequest PlanPart(const CanonicalizeRequest& request, const RunFolder& run) {
+PlanRequest PlanStage(const CanonicalizeRequest& request, const RunFolder& run) {
   return {.scan = run.scan().string(),
           .out = {},
           .tolerance = request.tolerance,
@@ -54,7 +54,7 @@ PlanRequest PlanPart(const CanonicalizeRequest& request, const RunFolder& run) {
           .seed = request.seed};
 }
 
-CheckRequest CheckPart(const CanonicalizeRequest& request) {
+CheckRequest CheckStage(const CanonicalizeRequest& request) {
   return {.source = request.source,
           .plan = {},
           .text = request.evaluation.empty() ? request.calibration : request.evaluation,
@@ -202,7 +202,7 @@ Outcome Conclude(const RunFolder& run, bool passed) {
 
 Outcome DryRun(const Source& source, const CanonicalizeRequest& request, const RunFolder& run) {
   const ScanEstimate estimate =
-      EstimateScan(source.checkpoint, *source.model, ToOptions(ScanPart(request, run)));
+      EstimateScan(source.checkpoint, *source.model, ToOptions(ScanStage(request, run)));
   Json json;
   json["schema"] = "cacheready.canonicalize-estimate/1";
   json["scan"] = ToJson(estimate);
@@ -234,15 +234,15 @@ Outcome Canonicalize(const CanonicalizeRequest& request) {
 
   // What the experts do.
   Note(fmt::format("scan: {} layers", source->model->info().layers));
-  ScanSource(*source, std::move(text.scan), ScanPart(request, run));
+  ScanSource(*source, std::move(text.scan), ScanStage(request, run));
 
   // Which are interchangeable, and which of them are worth tying: from the records alone.
-  const Plan scanned = PlanScan(PlanPart(request, run));
+  const Plan scanned = PlanScan(PlanStage(request, run));
   WriteJsonFile(run.scanned_plan(), ToJson(scanned));
   Note(PlanText(scanned));
 
   // What the plan does to the whole model; groups that cost too much are dropped here.
-  const std::vector<Document> checked = ChooseCheckText(text.unseen, scanned, CheckPart(request));
+  const std::vector<Document> checked = ChooseCheckText(text.unseen, scanned, CheckStage(request));
   Note(fmt::format("check: {} groups", scanned.groups.size()));
   const CheckedPlan chosen = CheckOrReuse(*source, scanned, checked, run, request.seed);
 

@@ -3,41 +3,48 @@
 
 #include <fmt/format.h>
 
-#include "pipeline/files.h"
+#include <filesystem>
+
+#include "pipeline/part_choice.h"
 #include "pipeline/text_table.h"
+#include "records/scan_part.h"
 
 namespace cacheready {
-namespace {
-
-Json HeaderJson(const ScanHeader& header, const ScanRequest& request) {
+Json HeaderJson(const ScanHeader& header, const std::string& scan) {
+  const DocumentRange range = DocumentsOfPart(header.documents, header.part);
   Json json;
   json["schema"] = "cacheready.scan-result/1";
-  json["scan"] = request.out;
+  json["scan"] = scan;
   json["key"] = header.key;
   json["profile"] = header.profile;
   json["numerics_class"] = header.numerics_class;
-  json["documents"] = header.documents.size();
-  json["tokens"] = header.documents.empty()
-                       ? 0
-                       : header.documents.back().first_token + header.documents.back().tokens;
+  json["part"]["number"] = header.part.number;
+  json["part"]["of"] = header.part.of;
+  json["documents"] = range.last - range.first;
+  json["tokens"] = range.tokens;
   json["probe_tokens"] = header.probe_tokens;
   json["moe_layers"] = header.moe_layers.size();
   return json;
 }
 
-std::string HeaderText(const ScanHeader& header, const Json& json, const ScanRequest& request) {
+std::string HeaderText(const ScanHeader& header, const std::string& scan) {
+  const DocumentRange range = DocumentsOfPart(header.documents, header.part);
+  const bool is_whole = header.part.of == 1;
   FactList facts;
-  facts.Add("scan", request.out);
+  facts.Add("scan", scan);
+  if (!is_whole) facts.Add("part", fmt::format("{} of {}", header.part.number, header.part.of));
   facts.Add("profile", header.profile);
-  facts.Add("text", fmt::format("{} tokens in {} documents, and a probe of {}",
-                                json["tokens"].get<std::int64_t>(), header.documents.size(),
-                                header.probe_tokens));
+  facts.Add("text", fmt::format("{} tokens in {} documents, and a probe of {}", range.tokens,
+                                range.last - range.first, header.probe_tokens));
   facts.Add("routed layers", std::to_string(header.moe_layers.size()));
   facts.Add("key", header.key);
-  return facts.Text() + "\nNext: cacheready plan " + request.out + " -o plan.json\n";
+  const std::string next =
+      is_whole ? "plan " + scan + " -o plan.json"
+               : fmt::format("merge {} -o SCAN, with all {} parts",
+                             (std::filesystem::path(scan).parent_path() / "part-*").string(),
+                             header.part.of);
+  return facts.Text() + "\nNext: cacheready " + next + "\n";
 }
-
-}  // namespace
 
 ScanOptions ToOptions(const ScanRequest& request) {
   ScanOptions options;
@@ -48,13 +55,20 @@ ScanOptions ToOptions(const ScanRequest& request) {
   options.tolerance = request.tolerance;
   options.memory_bytes = request.memory_bytes;
   options.fresh = request.fresh;
+  if (!request.part.empty()) options.part = ChoosePart(request.part);
   return options;
+}
+
+std::string ScanFolder(const ScanRequest& request, const ScanOptions& options) {
+  if (request.part.empty()) return request.out;
+  return (std::filesystem::path(request.out) / PartFolder(options.part)).string();
 }
 
 ScanHeader ScanSource(const Source& source, std::vector<Document> documents,
                       const ScanRequest& request) {
-  return RunScan(source.checkpoint, *source.model, std::move(documents), ToOptions(request),
-                 request.out);
+  const ScanOptions options = ToOptions(request);
+  return RunScan(source.checkpoint, *source.model, std::move(documents), options,
+                 ScanFolder(request, options));
 }
 
 Json ToJson(const ScanEstimate& estimate) {
@@ -76,19 +90,19 @@ std::string EstimateText(const ScanEstimate& estimate) {
 }
 
 Outcome Scan(const ScanRequest& request) {
+  const ScanOptions options = ToOptions(request);
   const auto source = OpenSource(request.source);
   if (request.dry_run) {
-    const ScanEstimate estimate =
-        EstimateScan(source->checkpoint, *source->model, ToOptions(request));
+    const ScanEstimate estimate = EstimateScan(source->checkpoint, *source->model, options);
     Json json;
     json["schema"] = "cacheready.scan-estimate/1";
     json.update(ToJson(estimate));
     return {.json = WriteJson(json), .summary = EstimateText(estimate)};
   }
+  const std::string folder = ScanFolder(request, options);
   const ScanHeader header =
       ScanSource(*source, ReadText(*source, {.path = request.calibration}), request);
-  const Json json = HeaderJson(header, request);
-  return {.json = WriteJson(json), .summary = HeaderText(header, json, request)};
+  return {.json = WriteJson(HeaderJson(header, folder)), .summary = HeaderText(header, folder)};
 }
 
 }  // namespace cacheready

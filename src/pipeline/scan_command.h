@@ -9,9 +9,14 @@
 namespace cacheready {
 
 ScanOptions ToOptions(const ScanRequest& request);
+// Where the scan goes: request.out, or the folder of options.part in it.
+std::string ScanFolder(const ScanRequest& request, const ScanOptions& options);
 // Reads every layer once; goes on where an earlier call stopped.
 ScanHeader ScanSource(const Source& source, std::vector<Document> documents,
                       const ScanRequest& request);
+// What a finished scan in folder `scan` is, for programs and for people.
+Json HeaderJson(const ScanHeader& header, const std::string& scan);
+std::string HeaderText(const ScanHeader& header, const std::string& scan);
 Json ToJson(const ScanEstimate& estimate);
 std::string EstimateText(const ScanEstimate& estimate);
 

@@ -9,6 +9,7 @@
 #include "planning/correlation_control.h"
 #include "planning/layer_plan.h"
 #include "planning/text_layout.h"
+#include "records/scan_part.h"
 
 namespace cacheready {
 namespace {
@@ -147,6 +148,10 @@ Plan PlanOf(const ScanHeader& header, const PlanOptions& options) {
 
 Plan MakePlan(const ScanHeader& header, const LayerReader& read_layer, const PlanOptions& options) {
   CheckOptions(options);
+  if (header.part.of != 1) {
+    Fail("the scan is only {}: merge all parts first, `cacheready merge PART... -o SCAN`",
+         PartText(header.part));
+  }
   Plan plan = PlanOf(header, options);
   const TextLayout text = MakeTextLayout(header.documents, options.seed);
   LayerPlanOptions layer_options;

@@ -170,6 +170,18 @@ TEST(MakePlan, TiesTheCorrectionBiasWithTheRow) {
   EXPECT_THAT(plan.groups[0].tensors[1].tensor, HasSubstr("e_score_correction_bias"));
 }
 
+TEST(MakePlan, RefusesAPartOfAScan) {
+  ScanHeader header;
+  header.part = {3, 16};
+  try {
+    MakePlan(
+        header, [](std::int64_t) { return LayerRecord{}; }, PlanOptions{});
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("part 3 of 16"), std::string::npos);
+  }
+}
+
 TEST(MakePlan, PrintsTheRateAtWhichDecoysAreRefused) {
   SyntheticLayer layer(Planted());
   const auto decoy = [&](std::int32_t expert, double times_threshold) {

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "io/mapped_file.h"
 #include "io/publish.h"
+#include "records/scan_part.h"
 #include "records/scan_record.h"
 
 namespace cacheready {
@@ -49,6 +50,19 @@ std::vector<ScannedDocument> DocumentsFromJson(const Json& array, const std::str
   return documents;
 }
 
+Json PartToJson(const ScanPart& part) {
+  Json json;
+  json["number"] = part.number;
+  json["of"] = part.of;
+  return json;
+}
+
+ScanPart PartFromJson(const Json& json, const std::string& what) {
+  const ScanPart part{GetInt(json, "number", what), GetInt(json, "of", what)};
+  CheckPart(part, what);
+  return part;
+}
+
 std::vector<std::int64_t> LayersFromJson(const Json& array, std::int64_t layers,
                                          const std::string& what) {
   if (!array.is_array()) Fail("{}: key 'moe_layers' is no array", what);
@@ -81,6 +95,7 @@ void WriteScanHeader(const std::filesystem::path& scan, const ScanHeader& header
   json["probe_tokens"] = header.probe_tokens;
   json["moe_layers"] = header.moe_layers;
   json["options"] = header.options;
+  json["part"] = PartToJson(header.part);
   json["documents"] = DocumentsToJson(header.documents);
   PublishFile(scan / kFile, std::string_view(WriteJson(json)));
 }
@@ -110,6 +125,7 @@ ScanHeader ReadScanHeader(const std::filesystem::path& scan) {
   header.probe_tokens = GetInt(json, "probe_tokens", what);
   header.moe_layers = LayersFromJson(GetMember(json, "moe_layers", what), header.layers, what);
   header.options = GetMember(json, "options", what);
+  header.part = PartFromJson(GetMember(json, "part", what), what);
   header.documents = DocumentsFromJson(GetMember(json, "documents", what), what);
   return header;
 }

@@ -22,19 +22,26 @@ struct ScannedDocument {
   std::int64_t tokens = 0;
 };
 
+// Which share of the documents a scan ran on (records/scan_part.h).
+struct ScanPart {
+  std::int64_t number = 1, of = 1;
+  friend bool operator==(const ScanPart&, const ScanPart&) = default;
+};
+
 struct ScanHeader {
   std::string tool_version;
-  std::string key;  // SHA-256 over everything that decides the bytes of the records
+  std::string key;  // SHA-256 over everything that decides the records; the same for all parts
   std::string family;
   std::string layout_sha256;  // Checkpoint::LayoutSha256
   std::string profile;
   std::string numerics_class;
   std::uint64_t seed = 0;
   std::int64_t hidden = 0, layers = 0;
-  std::vector<ScannedDocument> documents;
-  std::int64_t probe_tokens = 0;         // tokens on which all experts were run
-  std::vector<std::int64_t> moe_layers;  // each has a layer record
-  Json options;                          // as chosen, for people
+  ScanPart part;                           // the records are of its documents only
+  std::vector<ScannedDocument> documents;  // of all parts
+  std::int64_t probe_tokens = 0;           // tokens on which all experts were run
+  std::vector<std::int64_t> moe_layers;    // each has a layer record
+  Json options;                            // as chosen, for people
 };
 
 // Tokens sampled on behalf of one expert (all selected it in the fp32 pass), by rising hash: a

@@ -186,6 +186,7 @@ ScanHeader SmallHeader() {
   header.probe_tokens = 2;
   header.moe_layers = {1, 5};
   header.options["tokens"] = 3;
+  header.part = {2, 3};
   header.documents = {{"aa", "law", 0, 2}, {"bb", "", 2, 1}};
   return header;
 }
@@ -195,6 +196,7 @@ TEST_F(ScanRecord, ReadsTheHeaderBack) {
   const ScanHeader read = ReadScanHeader(folder_);
   EXPECT_EQ(read.seed, 0xFFFFFFFFFFFFFFFFu);
   EXPECT_THAT(read.moe_layers, ElementsAre(1, 5));
+  EXPECT_EQ(read.part, (ScanPart{2, 3}));
   ASSERT_EQ(read.documents.size(), 2u);
   EXPECT_EQ(read.documents[0].domain, "law");
   EXPECT_EQ(read.documents[1].first_token, 2);
@@ -207,6 +209,13 @@ TEST_F(ScanRecord, RefusesAGapBetweenDocuments) {
   WriteScanHeader(folder_, header);
   EXPECT_THAT(ErrorOf([&] { ReadScanHeader(folder_); }),
               HasSubstr("document 1 holds tokens 3 + 1"));
+}
+
+TEST_F(ScanRecord, RefusesAPartBeyondTheLast) {
+  ScanHeader header = SmallHeader();
+  header.part = {4, 3};
+  WriteScanHeader(folder_, header);
+  EXPECT_THAT(ErrorOf([&] { ReadScanHeader(folder_); }), HasSubstr("part 4 of 3"));
 }
 
 TEST_F(ScanRecord, SaysThatAFolderWithoutHeaderIsNoScan) {

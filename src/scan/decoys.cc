@@ -103,24 +103,23 @@ double FindScale(const NoisyExpert& decoy, const Matrix& x, const Matrix& origin
 }  // namespace
 
 std::vector<std::int32_t> ChooseDecoyMembers(std::span<const PairRecord> pairs,
-                                             std::span<const ExpertSample> samples,
+                                             std::span<const std::int64_t> probe_selections,
                                              std::int64_t count) {
   const bool any_candidate =
       std::any_of(pairs.begin(), pairs.end(), [](const PairRecord& p) { return p.candidate; });
-  std::vector<bool> eligible(samples.size(), !any_candidate);
+  std::vector<bool> eligible(probe_selections.size(), !any_candidate);
   for (const PairRecord& pair : pairs) {
     if (!pair.candidate) continue;
     eligible[static_cast<std::size_t>(pair.i)] = true;
     eligible[static_cast<std::size_t>(pair.j)] = true;
   }
   std::vector<std::int32_t> members;
-  for (std::size_t e = 0; e < samples.size(); ++e) {
-    if (!eligible[e] || samples[e].tokens.size() < kDecoyTokens) continue;
-    members.push_back(static_cast<std::int32_t>(e));
+  for (std::size_t e = 0; e < probe_selections.size(); ++e) {
+    if (eligible[e] && probe_selections[e] > 0) members.push_back(static_cast<std::int32_t>(e));
   }
   std::stable_sort(members.begin(), members.end(), [&](std::int32_t a, std::int32_t b) {
-    return samples[static_cast<std::size_t>(a)].tokens.size() >
-           samples[static_cast<std::size_t>(b)].tokens.size();
+    return probe_selections[static_cast<std::size_t>(a)] >
+           probe_selections[static_cast<std::size_t>(b)];
   });
   if (static_cast<std::int64_t>(members.size()) > count) {
     members.resize(static_cast<std::size_t>(count));
@@ -138,17 +137,18 @@ std::vector<DecoyRecord> MeasureDecoys(const MoeBlock& moe, const Matrix& x,
     const double threshold = PairThreshold(source.tolerance, source.noise[e], source.noise[e]);
     if (!(threshold > 0)) continue;  // no noise, no scale to be wrong at
     const std::span<const std::int32_t> sample = source.samples[e].tokens;
-    const std::span<const std::int32_t> subset = sample.first(kDecoyTokens);
+    const std::span<const std::int32_t> probe = source.probe_sample[e];
     const NoisyExpert decoy(moe.experts[e],
                             HashWords({source.seed, static_cast<std::uint64_t>(source.layer),
                                        static_cast<std::uint64_t>(member), kDecoyStream}));
     const double scale =
-        FindScale(decoy, GatherRows(x, subset), RunExpert(Fp32Arithmetic(), moe, member, x, subset),
+        FindScale(decoy, GatherRows(x, probe), RunExpert(Fp32Arithmetic(), moe, member, x, probe),
                   kTimesThreshold * threshold);
-    Comparison measured = Compare(decoy.Run(scale, GatherRows(x, sample)),
-                                  RunExpert(Fp32Arithmetic(), moe, member, x, sample));
     DecoyRecord& record = records.emplace_back();
     record.expert = member;
+    if (sample.empty()) continue;
+    Comparison measured = Compare(decoy.Run(scale, GatherRows(x, sample)),
+                                  RunExpert(Fp32Arithmetic(), moe, member, x, sample));
     record.difference = std::move(measured.difference);
     record.larger_norm = std::move(measured.larger_norm);
   }

@@ -1,6 +1,7 @@
 // The control of a scan: experts that are known to be no copies. A decoy is an expert with Gaussian
-// noise on its weights, scaled until its outputs lie at twice the threshold; a method that calls it
-// equivalent is refuted.
+// noise on its weights, scaled until its outputs on the probe lie at twice the threshold; a method
+// that calls it equivalent is refuted. Which experts and what scale depends on the probe only, so
+// every part of a scan has the same decoys.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -19,15 +20,15 @@ struct DecoySource {
   std::uint64_t seed = 0;
   std::int64_t layer = 0;
   double tolerance = 1;
-  std::span<const double> noise;          // [experts], RMS
-  std::span<const ExpertSample> samples;  // [experts]
+  std::span<const double> noise;                            // [experts], RMS on probe_sample
+  std::span<const std::vector<std::int32_t>> probe_sample;  // [experts]: rows that set the scale
+  std::span<const ExpertSample> samples;                    // [experts]: rows that are measured
 };
 
-// Up to `count` experts by falling sample size, ties to the lowest index: those that occur in a
-// candidate pair, or, where there is none, any with at least `kDecoyTokens` sampled tokens.
-inline constexpr std::int64_t kDecoyTokens = 64;
+// Up to `count` experts by falling number of probe tokens that selected them (at least one), ties
+// to the lowest index: those that occur in a candidate pair, or any where there is no such pair.
 std::vector<std::int32_t> ChooseDecoyMembers(std::span<const PairRecord> pairs,
-                                             std::span<const ExpertSample> samples,
+                                             std::span<const std::int64_t> probe_selections,
                                              std::int64_t count);
 
 std::vector<DecoyRecord> MeasureDecoys(const MoeBlock& moe, const Matrix& x,

@@ -29,13 +29,17 @@ ScanEstimate EstimateScan(const Checkpoint& checkpoint, const Model& model,
                           const ScanOptions& options) {
   const ModelInfo& info = model.info();
   const std::int64_t probe = kProbeDocuments * kProbeUsedTokens;
-  const std::int64_t batch = options.tokens + kProbeDocuments * kProbeDocumentTokens;
+  // A part takes documents that begin in its share: the last one may reach beyond it.
+  const std::int64_t share =
+      options.tokens / options.part.of + 1 + std::min(options.document_tokens, options.tokens);
+  const std::int64_t tokens = std::min(options.tokens, share);
+  const std::int64_t batch = tokens + kProbeDocuments * kProbeDocumentTokens;
   const std::int64_t ranked = std::min(2 * info.top_k, info.experts);
   const std::int64_t gram = (ranked + 1) * (ranked + 2) / 2;
   const std::int64_t per_token =
       2 * info.experts * 4 + 3 * 4 + info.hidden * 4 + ranked * 4 + gram * 8;
   const std::int64_t layer_bytes =
-      options.tokens * per_token + probe * info.experts * 4 + info.experts * info.hidden * 4 +
+      tokens * per_token + probe * info.experts * 4 + info.experts * info.hidden * 4 +
       info.experts * options.sample_per_side * 8 + PairBytes(info, options, probe);
   const std::int64_t hidden_bytes = batch * info.hidden * 4;
 

@@ -246,43 +246,63 @@ TEST(RenditionNoise, PerExpertIsTheRmsAndTheMedianWhereNothingWasRouted) {
   EXPECT_DOUBLE_EQ(NoisePerExpert(std::vector<std::vector<float>>(2))[1], 0.0);
 }
 
-TEST(Decoys, AreMembersOfCandidatesWithTheLargestSamples) {
-  std::vector<ExpertSample> samples(5);
-  const std::vector<std::size_t> sizes = {100, 63, 300, 200, 400};
-  for (std::size_t e = 0; e < 5; ++e) samples[e].tokens.resize(sizes[e]);
+TEST(ProbeSamples, AreTheProbeRowsThatFavourTheExpert) {
+  Matrix logits(8, 2);
+  const std::vector<float> first = {9, 9, 5, 7, 5, 1, 8, 9};
+  for (std::int64_t t = 0; t < 8; ++t) {
+    logits.at(t, 0) = first[static_cast<std::size_t>(t)];
+    logits.at(t, 1) = -first[static_cast<std::size_t>(t)];
+  }
+  const std::vector<std::int32_t> probe = {2, 3, 4, 5, 6};
+  const auto samples = ProbeSamples(logits, probe, 3);
+  EXPECT_EQ(samples[0], (std::vector<std::int32_t>{2, 3, 6}));  // 8, 7, and the earlier 5
+  EXPECT_EQ(samples[1], (std::vector<std::int32_t>{2, 4, 5}));
+  EXPECT_EQ(ProbeSamples(logits, probe, 64)[0], probe);
+}
+
+TEST(Decoys, AreMembersOfCandidatesThatTheProbeSelectsMost) {
+  const std::vector<std::int64_t> selections = {10, 0, 30, 20, 40};
   std::vector<PairRecord> pairs(2);
   pairs[0].i = 0, pairs[0].j = 1, pairs[0].candidate = true;
   pairs[1].i = 2, pairs[1].j = 3, pairs[1].candidate = true;
-  EXPECT_EQ(ChooseDecoyMembers(pairs, samples, 2), (std::vector<std::int32_t>{2, 3}));
-  EXPECT_EQ(ChooseDecoyMembers(pairs, samples, 8), (std::vector<std::int32_t>{0, 2, 3}));
+  EXPECT_EQ(ChooseDecoyMembers(pairs, selections, 2), (std::vector<std::int32_t>{2, 3}));
+  EXPECT_EQ(ChooseDecoyMembers(pairs, selections, 8), (std::vector<std::int32_t>{0, 2, 3}));
   pairs[0].candidate = pairs[1].candidate = false;
-  EXPECT_EQ(ChooseDecoyMembers(pairs, samples, 2), (std::vector<std::int32_t>{2, 4}));
+  EXPECT_EQ(ChooseDecoyMembers(pairs, selections, 2), (std::vector<std::int32_t>{2, 4}));
 }
 
-TEST(Decoys, LieAtTwiceTheThreshold) {
+TEST(Decoys, LieAtTwiceTheThresholdOnTheProbe) {
   const MoeBlock moe = SmallMoe(3);
-  const Matrix x = NormalMatrix(200, 24, 1, 11);
+  const Matrix x = NormalMatrix(264, 24, 1, 11);
+  std::vector<std::vector<std::int32_t>> probe(3, std::vector<std::int32_t>(64));
+  for (auto& rows : probe) std::iota(rows.begin(), rows.end(), 200);
   std::vector<ExpertSample> samples(3);
-  for (auto& sample : samples) {
-    sample.tokens.resize(200);
-    std::iota(sample.tokens.begin(), sample.tokens.end(), 0);
+  for (std::size_t e = 0; e < 2; ++e) {  // the third has none, as in an empty part
+    samples[e].tokens.resize(264);
+    std::iota(samples[e].tokens.begin(), samples[e].tokens.end(), 0);
   }
   const std::vector<double> noise = {0.01, 0.05, 0.1};
   const std::vector<std::int32_t> members = {0, 1, 2};
-  const auto decoys =
-      MeasureDecoys(moe, x, members,
-                    {.seed = 1, .layer = 0, .tolerance = 1.5, .noise = noise, .samples = samples});
+  const auto decoys = MeasureDecoys(moe, x, members,
+                                    {.seed = 1,
+                                     .layer = 0,
+                                     .tolerance = 1.5,
+                                     .noise = noise,
+                                     .probe_sample = probe,
+                                     .samples = samples});
   ASSERT_EQ(decoys.size(), 3u);
-  for (std::size_t d = 0; d < 3; ++d) {
+  for (std::size_t d = 0; d < 2; ++d) {
     EXPECT_EQ(decoys[d].expert, members[d]);
-    ASSERT_EQ(decoys[d].difference.size(), 200u);
+    ASSERT_EQ(decoys[d].difference.size(), 264u);
     double sum = 0;
-    for (std::size_t n = 0; n < 64; ++n) {
+    for (std::size_t n = 200; n < 264; ++n) {
       sum += std::pow(decoys[d].difference[n] / decoys[d].larger_norm[n], 2);
     }
     const double aim = 2 * 1.5 * std::sqrt(2.0) * noise[d];
     EXPECT_NEAR(std::sqrt(sum / 64), aim, 0.02 * aim);
   }
+  EXPECT_EQ(decoys[2].expert, 2);
+  EXPECT_TRUE(decoys[2].difference.empty());
 }
 
 }  // namespace

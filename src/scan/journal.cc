@@ -87,7 +87,8 @@ ScanJournal::ScanJournal(std::filesystem::path scan, std::string key)
   std::getline(text, line);
   if (line != FirstLine()) {
     Fail(
-        "{}: holds an unfinished scan of another checkpoint, text, seed or option; choose another "
+        "{}: holds an unfinished scan of another checkpoint, text, part, seed or option; choose "
+        "another "
         "folder, or discard it with --fresh",
         scan_.string());
   }
@@ -162,20 +163,6 @@ void ScanJournal::Finish() {
   std::filesystem::remove(StateFile(1));
   std::filesystem::remove(JournalFile());
   SyncFolder(scan_);
-}
-
-void DiscardScan(const std::filesystem::path& scan) {
-  if (!std::filesystem::is_directory(scan)) return;
-  std::vector<std::filesystem::path> ours;
-  for (const auto& entry : std::filesystem::directory_iterator(scan)) {
-    const std::string name = entry.path().filename().string();
-    const bool tensors = name.ends_with(".safetensors");
-    if (name == "scan.json" || name == "journal" || (tensors && name.starts_with("layer-")) ||
-        (tensors && name.starts_with("state-"))) {
-      ours.push_back(entry.path());
-    }
-  }
-  for (const std::filesystem::path& path : ours) std::filesystem::remove(path);
 }
 
 }  // namespace cacheready

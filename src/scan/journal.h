@@ -46,7 +46,4 @@ class ScanJournal {
   std::vector<Line> lines_;
 };
 
-// Removes every file a scan writes, and nothing else.
-void DiscardScan(const std::filesystem::path& scan);
-
 }  // namespace cacheready

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "io/mapped_file.h"
 #include "records/scan_record.h"
+#include "scan/scan_folder.h"
 
 namespace cacheready {
 namespace {

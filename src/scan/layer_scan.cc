@@ -20,6 +20,8 @@
 namespace cacheready {
 namespace {
 
+constexpr std::int64_t kProbeNoiseTokens = 64;  // probe tokens on which an expert's unit is taken
+
 Matrix FirstRows(const Matrix& source, std::int64_t count) {
   Matrix rows(count, source.cols());
   std::copy_n(source.values().begin(), rows.values().size(), rows.values().begin());
@@ -86,6 +88,16 @@ std::vector<double> RmsNoise(const std::vector<ExpertSample>& samples) {
   return NoisePerExpert(noise);
 }
 
+// How many probe tokens selected each expert.
+std::vector<std::int64_t> ProbeSelections(const Routing& routing, std::int64_t experts,
+                                          std::span<const std::int32_t> probe_rows) {
+  std::vector<std::int64_t> selections(static_cast<std::size_t>(experts), 0);
+  for (const std::int32_t row : probe_rows) {
+    for (const std::int32_t e : routing.ids_of(row)) ++selections[static_cast<std::size_t>(e)];
+  }
+  return selections;
+}
+
 std::vector<PairRequest> Requests(std::span<const ExpertPair> candidates,
                                   std::span<const ExpertPair> neighbours,
                                   const ScanOptions& options) {
@@ -113,25 +125,25 @@ LayerRecord ScanLayer(const Checkpoint& checkpoint, const ScanText& text,
   const auto experts = static_cast<std::int64_t>(moe.experts.size());
   record.probe_logits = GatherRows(reference.logits, text.probe_rows);
 
-  // The unit first, then who is near enough in that unit.
+  // The unit first, then who is near enough in that unit. Both on the probe: every part of a scan
+  // runs it whole, so all parts choose alike.
   const NoiseSource noise_source{&GetProfile(options.profile), options.seed, layer};
-  const TokenHashes hashes(options.seed, layer, text.documents);
-  const auto measure_samples = [&](const std::vector<bool>& allowed) {
-    return MeasureSamples(
-        moe, reference.x,
-        SampleTokens(reference.routing, experts, hashes, options.sample_per_side, allowed),
-        noise_source);
-  };
-  record.samples = measure_samples({});
+  const auto probe_sample = ProbeSamples(reference.logits, text.probe_rows, kProbeNoiseTokens);
+  const std::vector<double> noise =
+      RmsNoise(MeasureSamples(moe, reference.x, probe_sample, noise_source));
   const PairSums probe = ProbeDistances(moe, reference.x, text.probe_rows, options.memory_bytes);
-  const std::vector<double> noise = RmsNoise(record.samples);
   const std::vector<ExpertPair> candidates = ChooseCandidates(probe, noise, options.tolerance);
 
   // With so many candidates the samples of all partners would cover the whole text: one shared
   // sample serves every pair, and each expert speaks through the part of it that selected it.
-  if (static_cast<std::int64_t>(candidates.size()) > options.pairs_per_expert * experts) {
-    record.samples = measure_samples(SharedSample(hashes, options.shared_sample));
-  }
+  const TokenHashes hashes(options.seed, layer, text.documents);
+  const bool crowded =
+      static_cast<std::int64_t>(candidates.size()) > options.pairs_per_expert * experts;
+  const SampleChooser chooser =
+      crowded ? SampleChooser(hashes, options.sample_per_side, options.shared_sample)
+              : SampleChooser(hashes, options.sample_per_side);
+  record.samples = MeasureSamples(
+      moe, reference.x, SampleTokens(reference.routing, experts, hashes, chooser), noise_source);
   Neighbours neighbours = FindNeighbours(probe);
   record.pairs = MeasurePairs(moe, reference.x,
                               Requests(candidates, NeighbourPairs(neighbours, candidates), options),
@@ -142,10 +154,11 @@ LayerRecord ScanLayer(const Checkpoint& checkpoint, const ScanText& text,
                      experts * (experts - 1) / 2));
 
   const std::vector<std::int32_t> members =
-      ChooseDecoyMembers(record.pairs, record.samples, options.decoys_per_layer);
-  record.decoys = MeasureDecoys(
-      moe, reference.x, members,
-      {options.seed, layer, options.tolerance, RmsNoise(record.samples), record.samples});
+      ChooseDecoyMembers(record.pairs, ProbeSelections(reference.routing, experts, text.probe_rows),
+                         options.decoys_per_layer);
+  record.decoys =
+      MeasureDecoys(moe, reference.x, members,
+                    {options.seed, layer, options.tolerance, noise, probe_sample, record.samples});
   if (!candidates.empty()) RecordRankedGram(moe, reference.x, options.memory_bytes, record);
   return record;
 }

@@ -85,4 +85,20 @@ PairSums ProbeDistances(const MoeBlock& moe, const Matrix& x,
   return sums;
 }
 
+std::vector<std::vector<std::int32_t>> ProbeSamples(const Matrix& logits,
+                                                    std::span<const std::int32_t> probe_rows,
+                                                    std::int64_t count) {
+  std::vector<std::vector<std::int32_t>> samples(static_cast<std::size_t>(logits.cols()));
+  ParallelFor(logits.cols(), [&](std::int64_t e) {
+    std::vector<std::int32_t>& rows = samples[static_cast<std::size_t>(e)];
+    rows.assign(probe_rows.begin(), probe_rows.end());
+    std::stable_sort(rows.begin(), rows.end(), [&](std::int32_t a, std::int32_t b) {
+      return logits.at(a, e) > logits.at(b, e);
+    });
+    rows.resize(std::min(rows.size(), static_cast<std::size_t>(count)));
+    std::sort(rows.begin(), rows.end());
+  });
+  return samples;
+}
+
 }  // namespace cacheready

@@ -45,4 +45,10 @@ void AddTokens(std::span<const Matrix> outputs, PairSums& sums);
 PairSums ProbeDistances(const MoeBlock& moe, const Matrix& x,
                         std::span<const std::int32_t> probe_rows, std::uint64_t budget_bytes);
 
+// Per expert up to `count` of the probe rows, ascending: those whose logits favour it most, ties to
+// the lower row. They stand for the tokens that select it, which a probe has too few of.
+std::vector<std::vector<std::int32_t>> ProbeSamples(const Matrix& logits,
+                                                    std::span<const std::int32_t> probe_rows,
+                                                    std::int64_t count);
+
 }  // namespace cacheready

@@ -42,38 +42,48 @@ std::uint64_t TokenHashes::Shared(std::int32_t token) const {
   return HashWords({seed_, layer_, kNoExpert, words_[static_cast<std::size_t>(token)]});
 }
 
-std::vector<std::vector<std::int32_t>> SampleTokens(const Routing& routing, std::int64_t experts,
-                                                    const TokenHashes& hashes, std::int64_t count,
-                                                    const std::vector<bool>& allowed) {
-  std::vector<std::vector<HashedToken>> hashed(static_cast<std::size_t>(experts));
-  for (std::int64_t t = 0; t < hashes.tokens(); ++t) {
-    if (!allowed.empty() && !allowed[static_cast<std::size_t>(t)]) continue;
-    const auto token = static_cast<std::int32_t>(t);
-    for (const std::int32_t e : routing.ids_of(t)) {
-      hashed[static_cast<std::size_t>(e)].emplace_back(hashes.Of(e, token), token);
-    }
-  }
-  std::vector<std::vector<std::int32_t>> samples(hashed.size());
-  ParallelFor(experts, [&](std::int64_t e) {
-    auto& tokens = hashed[static_cast<std::size_t>(e)];
-    KeepSmallest(tokens, count);
-    for (const HashedToken& token : tokens) {
-      samples[static_cast<std::size_t>(e)].push_back(token.second);
-    }
-  });
-  return samples;
-}
-
-std::vector<bool> SharedSample(const TokenHashes& hashes, std::int64_t count) {
+SampleChooser::SampleChooser(const TokenHashes& hashes, std::int64_t count, std::int64_t shared)
+    : hashes_(hashes), count_(count) {
   std::vector<HashedToken> hashed;
   for (std::int64_t t = 0; t < hashes.tokens(); ++t) {
     const auto token = static_cast<std::int32_t>(t);
     hashed.emplace_back(hashes.Shared(token), token);
   }
-  KeepSmallest(hashed, count);
-  std::vector<bool> chosen(static_cast<std::size_t>(hashes.tokens()), false);
-  for (const HashedToken& token : hashed) chosen[static_cast<std::size_t>(token.second)] = true;
+  KeepSmallest(hashed, shared);
+  shared_.assign(static_cast<std::size_t>(hashes.tokens()), false);
+  for (const HashedToken& token : hashed) shared_[static_cast<std::size_t>(token.second)] = true;
+}
+
+std::vector<std::int32_t> SampleChooser::Choose(std::int64_t expert,
+                                                std::span<const std::int32_t> selected) const {
+  std::vector<HashedToken> hashed;
+  for (const std::int32_t token : selected) {
+    if (shared_.empty()) {
+      hashed.emplace_back(hashes_.Of(expert, token), token);
+    } else if (shared_[static_cast<std::size_t>(token)]) {
+      hashed.emplace_back(hashes_.Shared(token), token);
+    }
+  }
+  KeepSmallest(hashed, count_);
+  std::vector<std::int32_t> chosen;
+  for (const HashedToken& token : hashed) chosen.push_back(token.second);
   return chosen;
+}
+
+std::vector<std::vector<std::int32_t>> SampleTokens(const Routing& routing, std::int64_t experts,
+                                                    const TokenHashes& hashes,
+                                                    const SampleChooser& chooser) {
+  std::vector<std::vector<std::int32_t>> samples(static_cast<std::size_t>(experts));
+  for (std::int64_t t = 0; t < hashes.tokens(); ++t) {
+    for (const std::int32_t e : routing.ids_of(t)) {
+      samples[static_cast<std::size_t>(e)].push_back(static_cast<std::int32_t>(t));
+    }
+  }
+  ParallelFor(experts, [&](std::int64_t e) {
+    auto& tokens = samples[static_cast<std::size_t>(e)];
+    tokens = chooser.Choose(e, tokens);
+  });
+  return samples;
 }
 
 }  // namespace cacheready

@@ -27,13 +27,28 @@ class TokenHashes {
   std::vector<std::uint64_t> words_;  // [tokens]: of (document, position)
 };
 
-// Per expert the `count` tokens below hashes.tokens() that selected it with the smallest hashes, by
-// rising hash, ties to the lower token. `allowed` [tokens], where given, restricts the choice.
-std::vector<std::vector<std::int32_t>> SampleTokens(const Routing& routing, std::int64_t experts,
-                                                    const TokenHashes& hashes, std::int64_t count,
-                                                    const std::vector<bool>& allowed = {});
+// Which of the tokens that selected an expert speak for it, by rising hash, ties to the lower
+// token: the `count` with the smallest hashes of the expert; or, with `shared`, among the `shared`
+// tokens of the text with the smallest shared hashes the first `count` by these. Either way what is
+// chosen from the choices of parts of a text is what is chosen from the whole text, and a prefix is
+// what a smaller count gives.
+class SampleChooser {
+ public:
+  // `hashes` must outlive it.
+  SampleChooser(const TokenHashes& hashes, std::int64_t count) : hashes_(hashes), count_(count) {}
+  SampleChooser(const TokenHashes& hashes, std::int64_t count, std::int64_t shared);
+  std::vector<std::int32_t> Choose(std::int64_t expert,
+                                   std::span<const std::int32_t> selected) const;
 
-// The `count` tokens of the shared sample, as a mask [tokens].
-std::vector<bool> SharedSample(const TokenHashes& hashes, std::int64_t count);
+ private:
+  const TokenHashes& hashes_;
+  std::int64_t count_;
+  std::vector<bool> shared_;  // [tokens]; empty without a shared sample
+};
+
+// The choice for each expert among the tokens below hashes.tokens() that selected it.
+std::vector<std::vector<std::int32_t>> SampleTokens(const Routing& routing, std::int64_t experts,
+                                                    const TokenHashes& hashes,
+                                                    const SampleChooser& chooser);
 
 }  // namespace cacheready

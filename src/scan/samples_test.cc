@@ -4,7 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <set>
+#include <numeric>
+#include <span>
 
 #include "base/random.h"
 
@@ -36,7 +37,7 @@ Routing TwoOfFour(std::int64_t tokens, std::int64_t offset = 0) {
 TEST(Samples, KeepTheSmallestHashesOfTheTokensThatSelectedTheExpert) {
   const TokenHashes hashes(3, 1, Documents({40, 60}));
   const Routing routing = TwoOfFour(100);
-  const auto samples = SampleTokens(routing, 5, hashes, 12);
+  const auto samples = SampleTokens(routing, 5, hashes, SampleChooser(hashes, 12));
   ASSERT_EQ(samples.size(), 5u);
   for (std::int32_t e = 0; e < 4; ++e) {
     std::vector<std::int32_t> expected;
@@ -53,20 +54,39 @@ TEST(Samples, KeepTheSmallestHashesOfTheTokensThatSelectedTheExpert) {
 
 TEST(Samples, AreAPrefixOfLargerSamples) {
   const TokenHashes hashes(3, 1, Documents({40, 60}));
-  const auto small = SampleTokens(TwoOfFour(100), 4, hashes, 5);
-  const auto large = SampleTokens(TwoOfFour(100), 4, hashes, 30);
+  const auto small = SampleTokens(TwoOfFour(100), 4, hashes, SampleChooser(hashes, 5));
+  const auto large = SampleTokens(TwoOfFour(100), 4, hashes, SampleChooser(hashes, 30));
   for (std::size_t e = 0; e < 4; ++e) {
     EXPECT_TRUE(std::equal(small[e].begin(), small[e].end(), large[e].begin()));
   }
 }
 
+// Tokens of `part` moved by `first`, appended to `all`.
+void AppendMoved(const std::vector<std::int32_t>& part, std::int32_t first,
+                 std::vector<std::int32_t>& all) {
+  for (const std::int32_t t : part) all.push_back(first + t);
+}
+
 TEST(Samples, OfThePartsMergeIntoTheSampleOfTheWhole) {
-  const auto whole_documents = Documents({40, 60});
-  const TokenHashes whole(9, 2, whole_documents);
-  std::vector<ScannedDocument> second = {whole_documents[1]};
-  second[0].first_token = 0;
-  const TokenHashes part(9, 2, second);
-  for (std::int32_t t = 0; t < 60; ++t) EXPECT_EQ(part.Of(1, t), whole.Of(1, 40 + t));
+  const auto documents = Documents({40, 60});
+  const TokenHashes whole(9, 2, documents);
+  const TokenHashes first(9, 2, std::span(documents).first(1));
+  const TokenHashes second(9, 2, std::span(documents).last(1));
+  for (const std::int64_t count : {3, 12, 512}) {
+    for (const std::int64_t shared : {0, 10, 30, 4096}) {
+      const auto chooser = [&](const TokenHashes& hashes) {
+        return shared == 0 ? SampleChooser(hashes, count) : SampleChooser(hashes, count, shared);
+      };
+      const auto expected = SampleTokens(TwoOfFour(100), 4, whole, chooser(whole));
+      const auto from_first = SampleTokens(TwoOfFour(40), 4, first, chooser(first));
+      const auto from_second = SampleTokens(TwoOfFour(60, 40), 4, second, chooser(second));
+      for (std::size_t e = 0; e < 4; ++e) {
+        std::vector<std::int32_t> both = from_first[e];
+        AppendMoved(from_second[e], 40, both);
+        EXPECT_EQ(chooser(whole).Choose(static_cast<std::int64_t>(e), both), expected[e]);
+      }
+    }
+  }
 }
 
 TEST(Samples, DifferBySeedLayerAndExpert) {
@@ -78,21 +98,31 @@ TEST(Samples, DifferBySeedLayerAndExpert) {
   EXPECT_NE(hashes.Of(0, 7), hashes.Of(0, 8));
 }
 
-TEST(Samples, AreRestrictedToTheSharedSample) {
+TEST(Samples, OfTheSharedKindAreTheTokensWithTheSmallestSharedHashes) {
   const TokenHashes hashes(3, 1, Documents({100}));
-  const std::vector<bool> shared = SharedSample(hashes, 20);
-  EXPECT_EQ(std::count(shared.begin(), shared.end(), true), 20);
-  std::size_t sampled = 0;
-  for (const auto& tokens : SampleTokens(TwoOfFour(100), 4, hashes, 512, shared)) {
-    sampled += tokens.size();
-    for (const std::int32_t t : tokens) EXPECT_TRUE(shared[static_cast<std::size_t>(t)]);
+  std::vector<std::int32_t> order(100);
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(),
+            [&](std::int32_t a, std::int32_t b) { return hashes.Shared(a) < hashes.Shared(b); });
+  order.resize(20);
+  const auto samples = SampleTokens(TwoOfFour(100), 4, hashes, SampleChooser(hashes, 512, 20));
+  for (std::int32_t e = 0; e < 4; ++e) {
+    std::vector<std::int32_t> expected;
+    for (const std::int32_t t : order) {
+      if (t % 4 == e || (t + 1) % 4 == e) expected.push_back(t);
+    }
+    EXPECT_EQ(samples[static_cast<std::size_t>(e)], expected);
   }
-  EXPECT_EQ(sampled, 40u);  // each shared token selected two experts
 }
 
 TEST(Samples, OfTheSharedKindTakeEveryTokenOfAShortText) {
-  const std::vector<bool> shared = SharedSample(TokenHashes(3, 1, Documents({10})), 4096);
-  EXPECT_EQ(std::count(shared.begin(), shared.end(), true), 10);
+  const TokenHashes hashes(3, 1, Documents({10}));
+  std::size_t sampled = 0;
+  for (const auto& tokens :
+       SampleTokens(TwoOfFour(10), 4, hashes, SampleChooser(hashes, 512, 4096))) {
+    sampled += tokens.size();
+  }
+  EXPECT_EQ(sampled, 20u);  // each token selected two experts
 }
 
 }  // namespace

@@ -8,8 +8,10 @@
 #include "base/console.h"
 #include "base/error.h"
 #include "io/publish.h"
+#include "records/scan_part.h"
 #include "scan/journal.h"
 #include "scan/layer_scan.h"
+#include "scan/scan_folder.h"
 #include "scan/scan_key.h"
 #include "scan/scan_text.h"
 #include "stream/stream.h"
@@ -34,6 +36,7 @@ ScanOptions Resolve(const Model& model, ScanOptions options) {
     options.profile = DefaultProfile(model.info().expert_format).name;
   }
   GetProfile(options.profile);
+  CheckPart(options.part, "scan");
   const bool counts_valid = options.sample_per_side > 0 && options.neighbour_tokens > 0 &&
                             options.pairs_per_expert >= 0 && options.shared_sample > 0 &&
                             options.decoys_per_layer >= 0;
@@ -49,14 +52,9 @@ ScanOptions Resolve(const Model& model, ScanOptions options) {
   return options;
 }
 
-// True if `out` holds this very scan, finished.
-bool IsFinished(const std::filesystem::path& out, const std::string& key) {
-  if (!std::filesystem::exists(out / "scan.json")) return false;
-  if (ReadScanHeader(out).key == key) return true;
-  Fail(
-      "{}: holds a scan of another checkpoint, text, seed or option; choose another folder, or "
-      "discard it with --fresh",
-      out.string());
+// Parts share a key, but not their records and hidden states.
+std::string JournalKey(const ScanHeader& header) {
+  return header.part == ScanPart{} ? header.key : header.key + " " + PartText(header.part);
 }
 
 struct LayerLoop {
@@ -102,10 +100,10 @@ ScanHeader RunScan(const Checkpoint& checkpoint, const Model& model,
                    std::vector<Document> documents, const ScanOptions& asked,
                    const std::filesystem::path& out) {
   const ScanOptions options = Resolve(model, asked);
-  const ScanText text =
-      PrepareScanText(std::move(documents), options.tokens, options.document_tokens, options.seed);
-  if (text.tokens < options.tokens) {
-    Note(fmt::format("scan: the text has {} tokens, {} were asked for", text.tokens,
+  const ScanText text = PrepareScanText(std::move(documents), options.tokens,
+                                        options.document_tokens, options.seed, options.part);
+  if (text.all_tokens < options.tokens) {
+    Note(fmt::format("scan: the text has {} tokens, {} were asked for", text.all_tokens,
                      options.tokens));
   }
   ScanHeader header = MakeScanHeader(checkpoint, model, text, options);
@@ -114,8 +112,8 @@ ScanHeader RunScan(const Checkpoint& checkpoint, const Model& model,
   const FolderLock lock(out / ".lock");
   RemoveTemporaryFiles(out);
   if (options.fresh) DiscardScan(out);
-  const bool finished = IsFinished(out, header.key);
-  ScanJournal journal(out, header.key);
+  const bool finished = IsFinishedScan(out, header);
+  ScanJournal journal(out, JournalKey(header));
   if (!finished) {
     LayerLoop{checkpoint, model, text, options, out}.Run(journal);
     WriteScanHeader(out, header);

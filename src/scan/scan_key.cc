@@ -27,7 +27,7 @@ Json DocumentsJson(std::span<const ScannedDocument> documents) {
 Json OptionsJson(const ScanText& text, const ScanOptions& options) {
   std::set<std::string> domains;
   std::int64_t longest = 0;
-  for (const ScannedDocument& document : text.documents) {
+  for (const ScannedDocument& document : text.all_documents) {
     domains.insert(document.domain);
     longest = std::max(longest, document.tokens);
   }
@@ -40,7 +40,7 @@ Json OptionsJson(const ScanText& text, const ScanOptions& options) {
   json["pairs_per_expert"] = options.pairs_per_expert;
   json["shared_sample"] = options.shared_sample;
   json["decoys_per_layer"] = options.decoys_per_layer;
-  json["scanned_tokens"] = text.tokens;
+  json["scanned_tokens"] = text.all_tokens;
   json["longest_context"] = longest;
   json["domains"] = domains;
   json["modality"] = "text only: image tokens not measured";
@@ -82,7 +82,8 @@ ScanHeader MakeScanHeader(const Checkpoint& checkpoint, const Model& model, cons
   header.seed = options.seed;
   header.hidden = info.hidden;
   header.layers = info.layers;
-  header.documents = text.documents;
+  header.part = text.part;
+  header.documents = text.all_documents;
   header.probe_tokens = static_cast<std::int64_t>(text.probe_rows.size());
   for (const MoeLayerInfo& layer : info.moe_layers) header.moe_layers.push_back(layer.layer);
   header.options = OptionsJson(text, options);
@@ -96,7 +97,7 @@ ScanHeader MakeScanHeader(const Checkpoint& checkpoint, const Model& model, cons
   identity["tokenizer"] = TokenizerHash(checkpoint);
   identity["profile"] = header.profile;
   identity["seed"] = header.seed;
-  identity["documents"] = DocumentsJson(text.documents);
+  identity["documents"] = DocumentsJson(text.all_documents);
   identity["options"] = header.options;
   header.key = Sha256Hex(WriteJson(identity));
   return header;

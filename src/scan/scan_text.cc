@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/random.h"
+#include "records/scan_part.h"
 
 namespace cacheready {
 namespace {
@@ -62,12 +63,13 @@ void DropRepeats(std::vector<Document>& documents) {
   std::erase_if(documents, [&](const Document& d) { return !seen.insert(d.sha256).second; });
 }
 
+ScannedDocument Describe(const Document& document, std::int64_t first_token) {
+  return {document.sha256, document.domain, first_token,
+          static_cast<std::int64_t>(document.ids.size())};
+}
+
 ScannedDocument Append(const Document& document, TokenBatch& batch) {
-  ScannedDocument scanned;
-  scanned.sha256 = document.sha256;
-  scanned.domain = document.domain;
-  scanned.first_token = batch.tokens();
-  scanned.tokens = static_cast<std::int64_t>(document.ids.size());
+  ScannedDocument scanned = Describe(document, batch.tokens());
   batch.ids.insert(batch.ids.end(), document.ids.begin(), document.ids.end());
   batch.bounds.push_back(batch.tokens());
   return scanned;
@@ -88,7 +90,7 @@ std::string IdsSha256(std::span<const std::int32_t> ids) {
 }
 
 ScanText PrepareScanText(std::vector<Document> documents, std::int64_t tokens,
-                         std::int64_t document_tokens, std::uint64_t seed) {
+                         std::int64_t document_tokens, std::uint64_t seed, const ScanPart& part) {
   if (tokens < 1) Fail("scan: --tokens is {}, expected at least 1", tokens);
   if (document_tokens < 1) {
     Fail("scan: --document-tokens is {}, expected at least 1", document_tokens);
@@ -117,8 +119,15 @@ ScanText PrepareScanText(std::vector<Document> documents, std::int64_t tokens,
   DropRepeats(documents);  // equal after the cut: the same text twice would count as two documents
 
   ScanText text;
-  for (const Document& document : SampleDocuments(std::move(documents), tokens, seed)) {
-    text.documents.push_back(Append(document, text.batch));
+  text.part = part;
+  const std::vector<Document> sampled = SampleDocuments(std::move(documents), tokens, seed);
+  for (const Document& document : sampled) {
+    text.all_documents.push_back(Describe(document, text.all_tokens));
+    text.all_tokens += text.all_documents.back().tokens;
+  }
+  const DocumentRange range = DocumentsOfPart(text.all_documents, part);
+  for (std::size_t d = range.first; d < range.last; ++d) {
+    text.documents.push_back(Append(sampled[d], text.batch));
   }
   text.tokens = text.batch.tokens();
   for (const Document& probe : probes) {

@@ -84,6 +84,24 @@ TEST(ScanText, DependsOnTheDocumentsAsASetOnly) {
             PrepareScanText(shuffled, 1000, 2048, 7).batch.ids);
 }
 
+TEST(ScanText, OfThePartsIsTheTextOfTheWholeEachWithTheWholeProbe) {
+  const ScanText whole = PrepareScanText(TwelveDocuments(), 1000, 100, 7);
+  EXPECT_EQ(whole.documents.size(), whole.all_documents.size());
+  std::vector<std::int32_t> ids;
+  for (const std::int64_t number : {1, 2, 3}) {
+    const ScanText part = PrepareScanText(TwelveDocuments(), 1000, 100, 7, {number, 3});
+    EXPECT_EQ(part.all_tokens, 1000);
+    EXPECT_EQ(part.all_documents.size(), whole.all_documents.size());
+    EXPECT_GT(part.tokens, 250);
+    const auto calibration_end = part.batch.ids.begin() + part.tokens;
+    ids.insert(ids.end(), part.batch.ids.begin(), calibration_end);
+    EXPECT_TRUE(std::equal(calibration_end, part.batch.ids.end(),
+                           whole.batch.ids.begin() + whole.tokens, whole.batch.ids.end()));
+  }
+  EXPECT_EQ(ids, std::vector<std::int32_t>(whole.batch.ids.begin(),
+                                           whole.batch.ids.begin() + whole.tokens));
+}
+
 TEST(ScanText, CutsLongDocuments) {
   const ScanText text = PrepareScanText(TwelveDocuments(), 100000, 100, 7);
   for (const ScannedDocument& document : text.documents) EXPECT_LE(document.tokens, 100);

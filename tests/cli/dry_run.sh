@@ -22,6 +22,8 @@ dry() {
 }
 dry forward src --ids ids.json -o out.safetensors
 dry scan src -c text.jsonl -o scan2
+dry scan src -c text.jsonl -o scan2 --part 1/2
+dry merge scan -o scan2
 dry plan scan -o plan2.json
 dry check src plan.json -t unseen.jsonl -o checked.json --tokens 256
 for link in auto reflink hardlink copy; do dry apply src plan.json -o out --link "$link"; done

@@ -16,13 +16,15 @@ assert json.load(open(sys.argv[1]))["schema"].startswith("cacheready.")' stdout 
   if grep -q "$(printf '[\r\033]')" stderr; then fail "progress in a pipe: $*"; fi
 }
 for quiet in "" -q; do
-  rm -rf src scan plan.json checked.json x.delta.safetensors out ck ck.run shuffled fused
+  rm -rf src scan parts merged plan.json checked.json x.delta.safetensors out ck ck.run shuffled fused
   check $quiet synth planted "$TINY" -o src --groups 3
   check $quiet synth shuffled src -o shuffled --shards 2
   check $quiet synth fused src -o fused
   check $quiet inspect src
   check $quiet forward src --ids ids.json -o out.safetensors
   check $quiet scan src -c text.jsonl -o scan --tokens 1536 --document-tokens 64
+  check $quiet scan src -c text.jsonl -o parts --tokens 64 --document-tokens 64 --part 1/1
+  check $quiet merge parts/part-0001-of-0001 -o merged
   check $quiet plan scan -o plan.json
   check $quiet check src plan.json -t text.jsonl -o checked.json --tokens 512
   check $quiet apply src plan.json -o out

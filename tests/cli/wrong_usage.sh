@@ -19,6 +19,8 @@ misused scan "$TINY" -o "$WORK/scan"
 misused scan "$TINY" -c text.jsonl -o "$WORK/scan" --tokens many
 misused scan "$TINY" -c text.jsonl -o "$WORK/scan" --tokens -5
 misused scan "$TINY" -c text.jsonl -o "$WORK/scan" --memory 1XB
+misused merge -o "$WORK/scan"
+misused merge "$WORK"
 misused apply "$TINY" plan.json
 misused apply "$TINY" plan.json -o "$WORK/out" --link softly
 misused apply "$TINY" plan.json -o "$WORK/out" --delta --revert
