@@ -68,6 +68,7 @@ struct DeltaStep {
   void Exponentials(std::int64_t count, float* x);                                       \
   void Silu(std::int64_t count, float* x);                                               \
   void GatedDeltaStep(const DeltaStep& step);                                            \
+  void PackBf16(const float* from, std::int64_t pairs, std::uint32_t* to);               \
   void MultiplyBf16Amx(const Bf16Product& p);                                            \
   void MultiplyBf16Avx512(const Bf16Product& p);                                         \
   }

@@ -21,7 +21,7 @@ namespace {
 #define CACHEREADY_KERNEL_TABLE(isa)                                                          \
   Kernels {                                                                                   \
 #isa, isa::MultiplyPanel, isa::AddScaled, isa::MultiplyAdd, isa::Exponentials, isa::Silu, \
-        isa::GatedDeltaStep, isa::MultiplyBf16Amx, isa::MultiplyBf16Avx512                    \
+        isa::GatedDeltaStep, isa::PackBf16, isa::MultiplyBf16Amx, isa::MultiplyBf16Avx512     \
   }
 
 #if defined(__x86_64__)

@@ -27,6 +27,8 @@ struct Kernels {
   void (*silu)(std::int64_t count, float* x);
   // S <- S decay; d = beta (v - S^T k); S <- S + k d^T; out = S^T q: chains over the key dimension.
   void (*delta_step)(const DeltaStep& step);
+  // to[i] = the pair of from[2 i] and, in its high half, from[2 i + 1], rounded to bf16.
+  void (*pack_bf16)(const float* from, std::int64_t pairs, std::uint32_t* to);
   // Two bf16 products, each what an instruction computes, and emulated to the bit where there is
   // none. Both treat subnormal operands and results as zeros of their sign.
   // TDPBF16PS, a step of 32 columns: a chain of fused multiply-adds over its even columns and one
