@@ -19,8 +19,8 @@ endfunction()
 
 # cacheready_folder(NAME SOURCES a.cc ... [DEPENDS folder ...] [LIBRARIES target ...] [TESTS a_test.cc ...])
 # makes the library cr_NAME; TESTS become the program NAME_tests, run by CTest with the given LABELS (default: unit).
-# Those that the GoogleTest filter GOLDEN_TESTS matches have the label golden in their place; those of HEAVY_TESTS have
-# the label heavy too, and are not run under sanitizers.
+# Those that the GoogleTest filter GOLDEN_TESTS matches have the label golden in its place, those of HEAVY_TESTS the
+# label heavy: both are run in plain builds only, as they take minutes under a sanitizer.
 function(cacheready_folder name)
   cmake_parse_arguments(arg "" "" "SOURCES;DEPENDS;LIBRARIES;TESTS;TEST_DEPENDS;LABELS;GOLDEN_TESTS;HEAVY_TESTS"
                         ${ARGN})
@@ -52,7 +52,7 @@ function(cacheready_folder name)
       cacheready_discover(${name} "${golden}" golden)
     endif()
     if(heavy)
-      cacheready_discover(${name} "${heavy}" "${arg_LABELS};heavy")
+      cacheready_discover(${name} "${heavy}" heavy)
     endif()
   endif()
 endfunction()
