@@ -7,6 +7,15 @@
 
 namespace cacheready {
 
+// Packed operands hold tokens in panels of kTokenPanel; a kernel computes multiples of kTokenPad.
+inline constexpr std::int64_t kTokenPanel = 32;
+inline constexpr std::int64_t kTokenPad = 16;
+// Columns of bf16 operands that one AMX instruction multiplies: a step, of 16 pairs.
+inline constexpr std::int64_t kStepColumns = 32;
+inline constexpr std::int64_t kStepPairs = 16;
+// Rows of bf16 weights come in multiples of this.
+inline constexpr std::int64_t kRowPad = 16;
+
 // Rows x columns operands and the result of one panel product; see Kernels::multiply_panel.
 struct PanelProduct {
   const float* w = nullptr;
@@ -19,6 +28,21 @@ struct PanelProduct {
   bool accumulate = false;
   float* out = nullptr;
   std::int64_t out_stride = 0;
+};
+
+// bf16 operands, two columns in a word (the even one in its low half), and the result of one panel
+// product; see Kernels::multiply_bf16_amx. Columns are in `blocks` of `block_steps` steps each,
+// every block a product of its own.
+struct Bf16Product {
+  const std::uint32_t* w = nullptr;   // [rows][w_stride]
+  std::int64_t w_stride = 0;          // in words, at least blocks * block_steps * kStepPairs
+  std::int64_t rows = 0;              // a multiple of kRowPad
+  const std::uint32_t* xt = nullptr;  // [blocks * block_steps * kStepPairs][kTokenPanel]
+  std::int64_t tokens = 0;            // kTokenPad or kTokenPanel
+  std::int64_t blocks = 1;
+  std::int64_t block_steps = 0;
+  float* out = nullptr;               // [blocks][rows][kTokenPanel]
+  std::int64_t out_block_stride = 0;  // from one block to the next
 };
 
 // State and operands of one token of the gated delta rule; see Kernels::delta_step.
@@ -44,10 +68,21 @@ struct DeltaStep {
   void Exponentials(std::int64_t count, float* x);                                       \
   void Silu(std::int64_t count, float* x);                                               \
   void GatedDeltaStep(const DeltaStep& step);                                            \
+  void PackBf16(const float* from, std::int64_t pairs, std::uint32_t* to);               \
+  void MultiplyBf16Amx(const Bf16Product& p);                                            \
+  void MultiplyBf16Avx512(const Bf16Product& p);                                         \
   }
 
 CACHEREADY_DECLARE_KERNELS(portable)
 CACHEREADY_DECLARE_KERNELS(avx2)
 CACHEREADY_DECLARE_KERNELS(avx512)
+
+// Those that an instruction computes.
+namespace avx512bf16 {
+void MultiplyBf16Avx512(const Bf16Product& p);
+}
+namespace amx {
+void MultiplyBf16Amx(const Bf16Product& p);
+}
 
 }  // namespace cacheready

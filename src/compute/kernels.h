@@ -11,12 +11,8 @@
 
 namespace cacheready {
 
-// Packed operands hold tokens in panels of kTokenPanel; a kernel computes multiples of kTokenPad.
-inline constexpr std::int64_t kTokenPanel = 32;
-inline constexpr std::int64_t kTokenPad = 16;
-
 struct Kernels {
-  std::string_view name;  // "portable", "avx2", "avx512"
+  std::string_view name;  // "portable", "avx2", "avx512", "avx512bf16", "amx"
   // out[r * out_stride + t] = chain over c of w[r * w_stride + c] * xt[c * xt_stride + t], starting
   // from out (accumulate) or 0, for r < rows, t < tokens (a multiple of kTokenPad).
   void (*multiply_panel)(const PanelProduct& product);
@@ -31,6 +27,15 @@ struct Kernels {
   void (*silu)(std::int64_t count, float* x);
   // S <- S decay; d = beta (v - S^T k); S <- S + k d^T; out = S^T q: chains over the key dimension.
   void (*delta_step)(const DeltaStep& step);
+  // to[i] = the pair of from[2 i] and, in its high half, from[2 i + 1], rounded to bf16.
+  void (*pack_bf16)(const float* from, std::int64_t pairs, std::uint32_t* to);
+  // Two bf16 products, each what an instruction computes, and emulated to the bit where there is
+  // none. Both treat subnormal operands and results as zeros of their sign.
+  // TDPBF16PS, a step of 32 columns: a chain of fused multiply-adds over its even columns and one
+  // over its odd columns, both from 0; their sum is added to the step before's.
+  void (*multiply_bf16_amx)(const Bf16Product& product);
+  // VDPBF16PS, a pair of columns: one chain, the odd column before the even.
+  void (*multiply_bf16_avx512)(const Bf16Product& product);
 };
 
 std::span<const Kernels> AvailableKernels();  // those this CPU runs; portable first

@@ -4,34 +4,37 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <vector>
 
 #include "base/error.h"
 #include "base/random.h"
+#include "compute/test_matrices.h"
+#include "tensor/float_formats.h"
 
 namespace cacheready {
 namespace {
 
 std::vector<float> Normals(std::int64_t count, std::uint64_t seed) {
-  std::vector<float> values(static_cast<std::size_t>(count));
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(NormalAt(seed, i));
-  return values;
+  const Matrix row = cacheready::Normals(1, count, seed);
+  return {row.values().begin(), row.values().end()};
 }
 
-bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
+constexpr std::string_view kAllKernels[] = {"portable", "avx2", "avx512", "avx512bf16", "amx"};
 
 class EveryInstructionSet : public ::testing::TestWithParam<std::string_view> {
  protected:
-  const Kernels& kernels() const {
+  void SetUp() override {
     for (const Kernels& table : AvailableKernels()) {
-      if (table.name == GetParam()) return table;
+      if (table.name == GetParam()) kernels_ = &table;
     }
-    throw Error("no such kernels");
+    if (kernels_ == nullptr) GTEST_SKIP() << "this CPU has no " << GetParam();
   }
+  const Kernels& kernels() const { return *kernels_; }
+
+ private:
+  const Kernels* kernels_ = nullptr;
 };
 
 TEST_P(EveryInstructionSet, PanelProductIsOneFusedChainPerOutput) {
@@ -189,14 +192,122 @@ TEST_P(EveryInstructionSet, GivesThePortableBitsForTheDeltaRule) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(OfThisCpu, EveryInstructionSet, ::testing::ValuesIn([] {
-                           std::vector<std::string_view> names;
-                           for (const Kernels& table : AvailableKernels()) {
-                             names.push_back(table.name);
-                           }
-                           return names;
-                         }()),
+// The operands of one bf16 product and the sums that its definition gives, one by one.
+struct Bf16Case {
+  std::int64_t rows, tokens, blocks, steps;
+  std::vector<std::uint32_t> w, xt;
+
+  Bf16Case(std::int64_t r, std::int64_t t, std::int64_t b, std::int64_t s, float spread)
+      : rows(r), tokens(t), blocks(b), steps(s) {
+    const auto draw = [&](std::int64_t count, std::uint64_t seed) {
+      std::vector<std::uint32_t> words(static_cast<std::size_t>(count));
+      for (std::size_t i = 0; i < words.size(); ++i) {
+        const auto half = [&](std::uint64_t index) -> std::uint32_t {
+          const double size = std::exp2(-spread * UniformAt(seed + 1, index));
+          return FloatToBf16(static_cast<float>(NormalAt(seed, index) * size));
+        };
+        words[i] = half(2 * i) | half(2 * i + 1) << 16;
+      }
+      return words;
+    };
+    w = draw(rows * w_stride(), 1);
+    xt = draw(blocks * steps * kStepPairs * kTokenPanel, 3);
+  }
+  std::int64_t w_stride() const { return blocks * steps * kStepPairs + 16; }
+
+  // The value at `column` of a block, a subnormal being zero.
+  static float Column(std::uint32_t pair, std::int64_t column) {
+    const float value = Bf16ToFloat(static_cast<std::uint16_t>(pair >> (16 * (column % 2))));
+    return std::fpclassify(value) == FP_SUBNORMAL ? std::copysign(0.0f, value) : value;
+  }
+  float W(std::int64_t r, std::int64_t b, std::int64_t c) const {
+    const std::int64_t pair = b * steps * kStepPairs + c / 2;
+    return Column(w[static_cast<std::size_t>(r * w_stride() + pair)], c);
+  }
+  float X(std::int64_t t, std::int64_t b, std::int64_t c) const {
+    const std::int64_t pair = b * steps * kStepPairs + c / 2;
+    return Column(xt[static_cast<std::size_t>(pair * kTokenPanel + t)], c);
+  }
+
+  template <typename SumOf>
+  void Expect(void (*multiply)(const Bf16Product&), SumOf sum_of) const {
+    const std::int64_t block_stride = rows * kTokenPanel + 3;
+    std::vector<float> out(static_cast<std::size_t>(blocks * block_stride), 77.0f);
+    multiply({.w = w.data(),
+              .w_stride = w_stride(),
+              .rows = rows,
+              .xt = xt.data(),
+              .tokens = tokens,
+              .blocks = blocks,
+              .block_steps = steps,
+              .out = out.data(),
+              .out_block_stride = block_stride});
+    for (std::int64_t b = 0; b < blocks; ++b) {
+      for (std::int64_t r = 0; r < rows; ++r) {
+        for (std::int64_t t = 0; t < kTokenPanel; ++t) {
+          const float got = out[static_cast<std::size_t>(b * block_stride + r * kTokenPanel + t)];
+          ASSERT_EQ(got, t < tokens ? sum_of(r, t, b) : 77.0f) << b << " " << r << " " << t;
+        }
+      }
+    }
+  }
+};
+
+float Flushed(float value) {
+  return std::fpclassify(value) == FP_SUBNORMAL ? std::copysign(0.0f, value) : value;
+}
+
+std::vector<Bf16Case> Bf16Cases() {
+  std::vector<Bf16Case> cases;
+  for (const std::int64_t rows : {16, 32, 48}) {
+    for (const std::int64_t tokens : {16, 32}) {
+      for (const std::int64_t steps : {1, 3, 8, 17}) {
+        cases.emplace_back(rows, tokens, 3, steps, 0.0f);
+      }
+    }
+  }
+  cases.emplace_back(16, 32, 2, 5, 20.0f);   // sizes that leave no sum exact
+  cases.emplace_back(16, 32, 2, 5, 130.0f);  // subnormal operands, products and sums
+  return cases;
+}
+
+TEST_P(EveryInstructionSet, AmxProductChainsEvenAndOddColumnsOfAStep) {
+  for (const Bf16Case& c : Bf16Cases()) {
+    c.Expect(kernels().multiply_bf16_amx, [&](std::int64_t r, std::int64_t t, std::int64_t b) {
+      float sum = 0;
+      for (std::int64_t step = 0; step < c.steps; ++step) {
+        float chains[2] = {0, 0};
+        for (std::int64_t k = step * kStepColumns; k < (step + 1) * kStepColumns; ++k) {
+          chains[k % 2] = Flushed(std::fma(c.W(r, b, k), c.X(t, b, k), chains[k % 2]));
+        }
+        sum = Flushed(sum + Flushed(chains[0] + chains[1]));
+      }
+      return sum;
+    });
+  }
+}
+
+TEST_P(EveryInstructionSet, Avx512Bf16ProductChainsOddBeforeEvenColumnsOfAPair) {
+  for (const Bf16Case& c : Bf16Cases()) {
+    c.Expect(kernels().multiply_bf16_avx512, [&](std::int64_t r, std::int64_t t, std::int64_t b) {
+      float sum = 0;
+      for (std::int64_t k = 0; k < c.steps * kStepColumns; k += 2) {
+        sum = Flushed(std::fma(c.W(r, b, k + 1), c.X(t, b, k + 1), sum));
+        sum = Flushed(std::fma(c.W(r, b, k), c.X(t, b, k), sum));
+      }
+      return sum;
+    });
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, EveryInstructionSet, ::testing::ValuesIn(kAllKernels),
                          [](const auto& instance) { return std::string(instance.param); });
+
+TEST(AvailableKernels, AreAmongThoseTested) {
+  for (const Kernels& table : AvailableKernels()) {
+    EXPECT_NE(std::ranges::find(kAllKernels, table.name), std::end(kAllKernels)) << table.name;
+  }
+}
 
 TEST(ActiveKernels, AreTheFastestUnlessForced) {
   EXPECT_EQ(ActiveKernels().name, AvailableKernels().back().name);

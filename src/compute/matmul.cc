@@ -4,8 +4,8 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "base/parallel.h"
 #include "compute/sequence_ops.h"
+#include "compute/strips.h"
 
 namespace cacheready {
 namespace {
@@ -13,59 +13,21 @@ namespace {
 // Columns per kernel call: a panel's part (64 KiB) and a strip's part stay in the second cache.
 // Going on with `accumulate` continues the same chain.
 constexpr std::int64_t kColumnBlock = 512;
-constexpr std::int64_t kMaxStripRows = 96;
 
 // Rows decoded at a time: a multiple of the tile heights (6, 12), at most 384 KiB of floats.
-std::int64_t StripRows(std::int64_t cols) {
+StripShape StripOf(std::int64_t cols) {
   const std::int64_t fit = (96 << 10) / std::max<std::int64_t>(cols, 1) / 12 * 12;
-  return std::clamp<std::int64_t>(fit, 24, kMaxStripRows);
+  return {std::clamp<std::int64_t>(fit, 24, kMaxStripRows), cols};
 }
 
-// Memory of the calling thread that stays allocated from strip to strip.
-float* StripMemory(std::int64_t floats) {
-  thread_local std::vector<float> memory;
-  if (static_cast<std::int64_t>(memory.size()) < floats) {
-    memory.resize(static_cast<std::size_t>(floats));
-  }
-  return memory.data();
-}
-
-// panel_out [rows][kTokenPanel] into the columns from `row` on of the panel's tokens in y.
-void StorePanel(const float* panel_out, std::int64_t rows, std::int64_t row,
-                std::int64_t first_token, std::int64_t tokens, Matrix& y) {
-  for (std::int64_t t = 0; t < tokens; ++t) {
-    float* to = y.row(first_token + t).data() + row;
-    for (std::int64_t r = 0; r < rows; ++r) to[r] = panel_out[r * kTokenPanel + t];
-  }
-}
-
-// Calls multiply(strip, begin, rows, panel, out) for every strip of rows and panel of tokens, after
-// decode(begin, rows, strip); gathers the outs.
-template <typename Decode, typename Multiply>
-Matrix MultiplyStrips(const EncodedMatrix& w, const PackedTokens& x, Decode decode,
-                      Multiply multiply) {
+void CheckColumns(const EncodedMatrix& w, const PackedTokens& x) {
   CR_CHECK(w.cols() == x.cols(), "weight has {} columns, tokens {}", w.cols(), x.cols());
-  Matrix y(x.tokens(), w.rows());
-  if (x.tokens() == 0) return y;
-  const std::int64_t strip_rows = StripRows(w.cols());
-  ParallelFor((w.rows() + strip_rows - 1) / strip_rows, [&](std::int64_t s) {
-    const std::int64_t begin = s * strip_rows;
-    const std::int64_t rows = std::min(strip_rows, w.rows() - begin);
-    float* strip = StripMemory(strip_rows * w.cols());
-    decode(begin, rows, strip);
-    alignas(64) float out[kMaxStripRows * kTokenPanel];
-    for (std::int64_t p = 0; p < x.panels(); ++p) {
-      multiply(strip, begin, rows, p, out);
-      const std::int64_t first = p * kTokenPanel;
-      StorePanel(out, rows, begin, first, std::min(kTokenPanel, x.tokens() - first), y);
-    }
-  });
-  return y;
 }
 
 }  // namespace
 
 Matrix MatMul(const EncodedMatrix& w, const PackedTokens& x, const MatMulOptions& options) {
+  CheckColumns(w, x);
   const Kernels& kernels = ActiveKernels();
   const std::int64_t cols = w.cols();
   const auto decode = [&](std::int64_t begin, std::int64_t rows, float* strip) {
@@ -93,11 +55,12 @@ Matrix MatMul(const EncodedMatrix& w, const PackedTokens& x, const MatMulOptions
                               .out_stride = kTokenPanel});
     }
   };
-  return MultiplyStrips(w, x, decode, multiply);
+  return MultiplyStrips<float>(w.rows(), x, StripOf(cols), decode, multiply);
 }
 
 Matrix MatMulScaled(const EncodedMatrix& w, const QuantizedTokens& x,
                     std::optional<std::uint64_t> dither_seed) {
+  CheckColumns(w, x.codes);
   const Kernels& kernels = ActiveKernels();
   const std::int64_t cols = w.cols();
   const BlockShape block = w.block_shape();
@@ -109,16 +72,13 @@ Matrix MatMulScaled(const EncodedMatrix& w, const QuantizedTokens& x,
     } else {
       w.DecodeCodes(begin, rows, strip);
     }
+    ReadStripScales(w, begin, rows, (cols + x.group - 1) / x.group);
   };
-  const auto multiply = [&](const float* strip, std::int64_t begin, std::int64_t rows,
-                            std::int64_t p, float* out) {
+  const auto multiply = [&](const float* strip, std::int64_t, std::int64_t rows, std::int64_t p,
+                            float* out) {
     alignas(64) float partial[kMaxStripRows * kTokenPanel];
-    float row_scale[kMaxStripRows];
     std::fill_n(out, rows * kTokenPanel, 0.0f);
     for (std::int64_t c = 0, b = 0; c < cols; c += x.group, ++b) {
-      for (std::int64_t r = 0; r < rows; ++r) {
-        row_scale[r] = block.cols == 0 ? 1.0f : w.Scale((begin + r) / block.rows, b);
-      }
       std::fill_n(partial, rows * kTokenPanel, 0.0f);
       kernels.multiply_panel({.w = strip + c,
                               .w_stride = cols,
@@ -131,10 +91,10 @@ Matrix MatMulScaled(const EncodedMatrix& w, const QuantizedTokens& x,
                               .out = partial,
                               .out_stride = kTokenPanel});
       const float* token_scale = x.scales.data() + b * x.codes.padded() + p * kTokenPanel;
-      kernels.add_scaled(partial, row_scale, token_scale, rows, kTokenPanel, out);
+      kernels.add_scaled(partial, StripScales(b), token_scale, rows, kTokenPanel, out);
     }
   };
-  return MultiplyStrips(w, x.codes, decode, multiply);
+  return MultiplyStrips<float>(w.rows(), x.codes, StripOf(cols), decode, multiply);
 }
 
 }  // namespace cacheready

@@ -4,27 +4,15 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
 #include <numeric>
 
 #include "base/parallel.h"
 #include "base/random.h"
+#include "compute/test_matrices.h"
 #include "tensor/float_formats.h"
 
 namespace cacheready {
 namespace {
-
-Matrix Normals(std::int64_t rows, std::int64_t cols, std::uint64_t seed) {
-  Matrix values(rows, cols);
-  for (std::size_t i = 0; i < values.values().size(); ++i) {
-    values.values()[i] = static_cast<float>(NormalAt(seed, i));
-  }
-  return values;
-}
-
-bool SameBits(std::span<const float> a, std::span<const float> b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
-}
 
 // The definition, with std::fma.
 float Chain(std::span<const float> w, std::span<const float> x) {

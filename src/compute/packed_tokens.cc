@@ -5,26 +5,14 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "compute/matmul.h"
+#include "compute/token_panels.h"
 
 namespace cacheready {
 namespace {
 
-// [count rows][cols] -> [cols][kTokenPanel], a cache line of columns at a time.
-template <typename RowOf>
-void TransposePanel(RowOf row_of, std::int64_t count, std::int64_t cols, float* panel) {
-  constexpr std::int64_t kLine = 16;
-  for (std::int64_t begin = 0; begin < cols; begin += kLine) {
-    const std::int64_t end = std::min(cols, begin + kLine);
-    for (std::int64_t t = 0; t < count; ++t) {
-      const float* row = row_of(t);
-      for (std::int64_t c = begin; c < end; ++c) panel[c * kTokenPanel + t] = row[c];
-    }
-  }
-}
-
 template <typename RowOf>
 std::vector<float> PackPanels(std::int64_t tokens, std::int64_t cols, RowOf row_of) {
-  const std::int64_t panels = (tokens + kTokenPanel - 1) / kTokenPanel;
+  const std::int64_t panels = PanelsOf(tokens);
   std::vector<float> values(static_cast<std::size_t>(panels * kTokenPanel * cols));
   ParallelFor(panels, [&](std::int64_t p) {
     const std::int64_t first = p * kTokenPanel;
@@ -49,9 +37,6 @@ PackedTokens::PackedTokens(const Matrix& x, std::span<const std::int32_t> rows)
   });
 }
 
-std::int64_t PackedTokens::PanelTokens(std::int64_t p) const {
-  const std::int64_t left = tokens_ - p * kTokenPanel;
-  return std::min(kTokenPanel, (left + kTokenPad - 1) / kTokenPad * kTokenPad);
-}
+std::int64_t PackedTokens::PanelTokens(std::int64_t p) const { return TokensOfPanel(tokens_, p); }
 
 }  // namespace cacheready

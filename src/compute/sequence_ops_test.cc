@@ -5,30 +5,17 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 #include "base/error.h"
 #include "base/parallel.h"
 #include "base/random.h"
 #include "compute/kernels.h"
+#include "compute/test_matrices.h"
 #include "tensor/float_formats.h"
 
 namespace cacheready {
 namespace {
-
-Matrix Normals(std::int64_t rows, std::int64_t cols, std::uint64_t seed) {
-  Matrix values(rows, cols);
-  for (std::size_t i = 0; i < values.values().size(); ++i) {
-    values.values()[i] = static_cast<float>(NormalAt(seed, i));
-  }
-  return values;
-}
-
-bool SameBits(const Matrix& a, const Matrix& b) {
-  return a.values().size() == b.values().size() &&
-         std::memcmp(a.values().data(), b.values().data(), a.values().size_bytes()) == 0;
-}
 
 // Documents of 70, 1 and 29 tokens.
 const std::vector<std::int64_t> kDocuments = {0, 70, 71, 100};

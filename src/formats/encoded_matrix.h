@@ -44,6 +44,12 @@ class EncodedMatrix {
     DecodeRows(begin, count, out);
   }
   virtual float Scale(std::int64_t /*block_row*/, std::int64_t /*block_col*/) const { return 1.0f; }
+  // All of one row of blocks, faster than one by one.
+  virtual void Scales(std::int64_t block_row, std::span<float> out) const {
+    for (std::size_t b = 0; b < out.size(); ++b) {
+      out[b] = Scale(block_row, static_cast<std::int64_t>(b));
+    }
+  }
 
   // The same rows with a seeded uniform +-1/2 step of the stored format's own grid added to every
   // weight (what another rounding of the unknown original could have been). The offset depends on

@@ -112,6 +112,11 @@ float ScaledMatrix::Scale(std::int64_t block_row, std::int64_t block_col) const 
   return scale;
 }
 
+void ScaledMatrix::Scales(std::int64_t block_row, std::span<float> out) const {
+  if (scattered()) return EncodedMatrix::Scales(block_row, out);
+  ReadBlockScales(block_row, 0, out);
+}
+
 void ScaledMatrix::DecodeRows(std::int64_t begin, std::int64_t count, float* out) const {
   CR_CHECK(begin >= 0 && count >= 0 && begin + count <= rows(), "rows {}+{}", begin, count);
   ReadCodes(begin, count, out);

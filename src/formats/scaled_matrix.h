@@ -41,6 +41,7 @@ class ScaledMatrix : public EncodedMatrix {
  public:
   BlockShape block_shape() const override { return scattered() ? BlockShape{} : spec_.block; }
   float Scale(std::int64_t block_row, std::int64_t block_col) const override;
+  void Scales(std::int64_t block_row, std::span<float> out) const override;
   void DecodeRows(std::int64_t begin, std::int64_t count, float* out) const override;
   void DecodeCodes(std::int64_t begin, std::int64_t count, float* out) const override;
   void DecodeRowsDithered(std::int64_t begin, std::int64_t count, std::uint64_t seed,

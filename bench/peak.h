@@ -1,0 +1,21 @@
+// What this CPU's multiply units do at best: registers only, random operands (zeros draw less power
+// and run faster than any real product).
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace cacheready {
+
+// Floating-point operations (two a multiply-add) that one call on one thread makes.
+struct PeakLoop {
+  std::string_view name;  // "avx512-fma", "avx2-fma", "amx-bf16"
+  double operations = 0;
+  void (*run)() = nullptr;
+};
+
+PeakLoop FmaPeak();  // of the widest vectors; run == nullptr if there are none
+PeakLoop AmxPeak();  // likewise; requires AvailableKernels() to have been called
+
+}  // namespace cacheready

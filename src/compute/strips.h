@@ -1,0 +1,90 @@
+// The outer loops of every matrix product: strips of weight rows, decoded once, times panels of
+// tokens. Private to this folder.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "base/error.h"
+#include "base/parallel.h"
+#include "compute/kernel_functions.h"
+#include "formats/encoded_matrix.h"
+#include "tensor/matrix.h"
+
+namespace cacheready {
+
+inline constexpr std::int64_t kMaxStripRows = 96;
+
+// Memory of the calling thread that stays allocated from strip to strip, one for each word and use.
+enum class StripUse { kWeights, kDecoded, kScales };
+template <typename Word, StripUse kUse>
+Word* StripMemory(std::int64_t words) {
+  thread_local std::vector<Word> memory;
+  if (static_cast<std::int64_t>(memory.size()) < words) {
+    memory.resize(static_cast<std::size_t>(words));
+  }
+  return memory.data();
+}
+
+// panel_out [rows][kTokenPanel] into the columns from `row` on of the panel's tokens in y.
+inline void StorePanel(const float* panel_out, std::int64_t rows, std::int64_t row,
+                       std::int64_t first_token, std::int64_t tokens, Matrix& y) {
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    float* to = y.row(first_token + t).data() + row;
+    for (std::int64_t r = 0; r < rows; ++r) to[r] = panel_out[r * kTokenPanel + t];
+  }
+}
+
+// Reads the scales of the blocks of a strip's rows, all 1 for weights without blocks, to where
+// StripScales finds them: [blocks][kMaxStripRows].
+inline void ReadStripScales(const EncodedMatrix& w, std::int64_t begin, std::int64_t rows,
+                            std::int64_t blocks) {
+  const BlockShape shape = w.block_shape();
+  float* scales = StripMemory<float, StripUse::kScales>(blocks * (kMaxStripRows + 1));
+  float* row = scales + blocks * kMaxStripRows;  // those of one row
+  std::fill_n(row, blocks, 1.0f);
+  std::int64_t read = -1;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    if (shape.cols != 0 && (begin + r) / shape.rows != read) {
+      read = (begin + r) / shape.rows;
+      w.Scales(read, {row, static_cast<std::size_t>(blocks)});
+    }
+    for (std::int64_t b = 0; b < blocks; ++b) scales[b * kMaxStripRows + r] = row[b];
+  }
+}
+// Of block b, of the strip that this thread read last.
+inline const float* StripScales(std::int64_t b) {
+  return StripMemory<float, StripUse::kScales>(0) + b * kMaxStripRows;
+}
+
+// A strip: so many rows (at most kMaxStripRows) of so many words.
+struct StripShape {
+  std::int64_t rows = 0, words_per_row = 0;
+};
+
+// Calls multiply(strip, begin, rows, panel, out) for every strip of the `out_rows` rows of a weight
+// and every panel of tokens, after decode(begin, rows, strip) of it; gathers the outs.
+template <typename Word, typename Tokens, typename Decode, typename Multiply>
+Matrix MultiplyStrips(std::int64_t out_rows, const Tokens& x, const StripShape& shape,
+                      Decode decode, Multiply multiply) {
+  CR_CHECK(shape.rows > 0 && shape.rows <= kMaxStripRows, "strips of {} rows", shape.rows);
+  Matrix y(x.tokens(), out_rows);
+  if (x.tokens() == 0) return y;
+  ParallelFor((out_rows + shape.rows - 1) / shape.rows, [&](std::int64_t s) {
+    const std::int64_t begin = s * shape.rows;
+    const std::int64_t rows = std::min(shape.rows, out_rows - begin);
+    Word* strip = StripMemory<Word, StripUse::kWeights>(shape.rows * shape.words_per_row);
+    decode(begin, rows, strip);
+    alignas(64) float out[kMaxStripRows * kTokenPanel];
+    for (std::int64_t p = 0; p < x.panels(); ++p) {
+      multiply(strip, begin, rows, p, out);
+      const std::int64_t first = p * kTokenPanel;
+      StorePanel(out, rows, begin, first, std::min(kTokenPanel, x.tokens() - first), y);
+    }
+  });
+  return y;
+}
+
+}  // namespace cacheready
