@@ -9,9 +9,9 @@
 #include <functional>
 #include <iostream>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "base/json.h"
 #include "base/parallel.h"
 #include "compute/kernels.h"
 #include "compute/matmul.h"
@@ -22,8 +22,6 @@
 
 namespace cacheready {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 struct Options {
   std::vector<std::string> formats = {"bf16", "fp8-block", "nvfp4", "mxfp4", "int-packed"};

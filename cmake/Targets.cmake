@@ -18,12 +18,11 @@ function(cacheready_discover name filter labels)
 endfunction()
 
 # cacheready_folder(NAME SOURCES a.cc ... [DEPENDS folder ...] [LIBRARIES target ...] [TESTS a_test.cc ...])
-# makes the library cr_NAME; TESTS become the program NAME_tests, run by CTest with the given LABELS (default: unit).
+# makes the library cr_NAME; TESTS become the program NAME_tests, run by CTest under the label unit.
 # Those that the GoogleTest filter GOLDEN_TESTS matches have the label golden in its place, those of HEAVY_TESTS the
 # label heavy: both are run in plain builds only, as they take minutes under a sanitizer.
 function(cacheready_folder name)
-  cmake_parse_arguments(arg "" "" "SOURCES;DEPENDS;LIBRARIES;TESTS;TEST_DEPENDS;LABELS;GOLDEN_TESTS;HEAVY_TESTS"
-                        ${ARGN})
+  cmake_parse_arguments(arg "" "" "SOURCES;DEPENDS;LIBRARIES;TESTS;TEST_DEPENDS;GOLDEN_TESTS;HEAVY_TESTS" ${ARGN})
   add_library(cr_${name} STATIC ${arg_SOURCES})
   list(TRANSFORM arg_DEPENDS PREPEND cr_)
   list(TRANSFORM arg_TEST_DEPENDS PREPEND cr_)
@@ -37,9 +36,6 @@ function(cacheready_folder name)
                            $<$<AND:$<CONFIG:Sanitized>,$<CXX_COMPILER_ID:Clang>>:-fno-sanitize=fuzzer-no-link>)
   endif()
   if(CACHEREADY_TESTS AND arg_TESTS)
-    if(NOT arg_LABELS)
-      set(arg_LABELS unit)
-    endif()
     add_executable(${name}_tests ${arg_TESTS})
     target_link_libraries(${name}_tests PRIVATE cr_${name} ${arg_TEST_DEPENDS} cacheready_warnings
                           GTest::gtest_main GTest::gmock)
@@ -47,7 +43,7 @@ function(cacheready_folder name)
     target_compile_options(${name}_tests PRIVATE ${CACHEREADY_QUICK_TO_COMPILE})
     list(JOIN arg_GOLDEN_TESTS : golden)
     list(JOIN arg_HEAVY_TESTS : heavy)
-    cacheready_discover(${name} "*-${golden}:${heavy}" "${arg_LABELS}")
+    cacheready_discover(${name} "*-${golden}:${heavy}" unit)
     if(golden)
       cacheready_discover(${name} "${golden}" golden)
     endif()
