@@ -1,19 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compute/kernels.h"
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
-#if defined(__linux__)
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
-
 #include <atomic>
 #include <string>
 #include <vector>
 
+#include "base/cpu.h"
 #include "base/error.h"
+#include "formats/decode_kernels.h"
 
 namespace cacheready {
 namespace {
@@ -25,35 +19,14 @@ namespace {
   }
 
 #if defined(__x86_64__)
-bool HasAvx512Bf16() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & (1u << 5)) != 0;
-}
-
-// The tiles are there and the kernel lets this process use them. Asked before any thread does.
-bool HasAmxBf16() {
-  constexpr unsigned kBf16 = 1u << 22, kTile = 1u << 24;
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
-  if ((d & kBf16) == 0 || (d & kTile) == 0) return false;
-#if defined(__linux__)
-  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-#else
-  return false;
-#endif
-}
-#endif
-
-#if defined(__x86_64__)
 // Those of AVX-512 but for the products that there are instructions for.
 void AddBf16Kernels(std::vector<Kernels>& kernels) {
-  if (HasAvx512Bf16()) {
+  if (Cpu().avx512_bf16) {
     kernels.push_back(kernels.back());
     kernels.back().name = "avx512bf16";
     kernels.back().multiply_bf16_avx512 = avx512bf16::MultiplyBf16Avx512;
   }
-  if (HasAmxBf16()) {
+  if (Cpu().amx_bf16) {
     kernels.push_back(kernels.back());
     kernels.back().name = "amx";
     kernels.back().multiply_bf16_amx = amx::MultiplyBf16Amx;
@@ -64,12 +37,10 @@ void AddBf16Kernels(std::vector<Kernels>& kernels) {
 std::vector<Kernels> DetectKernels() {
   std::vector<Kernels> kernels = {CACHEREADY_KERNEL_TABLE(portable)};
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    kernels.push_back(CACHEREADY_KERNEL_TABLE(avx2));
-    if (__builtin_cpu_supports("avx512f")) {
-      kernels.push_back(CACHEREADY_KERNEL_TABLE(avx512));
-      AddBf16Kernels(kernels);
-    }
+  if (Cpu().avx2) kernels.push_back(CACHEREADY_KERNEL_TABLE(avx2));
+  if (Cpu().avx512) {
+    kernels.push_back(CACHEREADY_KERNEL_TABLE(avx512));
+    AddBf16Kernels(kernels);
   }
 #endif
   return kernels;
@@ -96,6 +67,7 @@ void SetActiveKernels(std::string_view name) {
   for (const Kernels& kernels : Detected()) {
     if (kernels.name == name) {
       active.store(&kernels, std::memory_order_relaxed);
+      SetDecodeKernels(name);
       return;
     }
     names += (names.empty() ? "" : ", ") + std::string(kernels.name);

@@ -16,7 +16,7 @@ constexpr std::int64_t kColumnBlock = 512;
 
 // Rows decoded at a time: a multiple of the tile heights (6, 12), at most 384 KiB of floats.
 StripShape StripOf(std::int64_t cols) {
-  const std::int64_t fit = (96 << 10) / std::max<std::int64_t>(cols, 1) / 12 * 12;
+  const std::int64_t fit = (160 << 10) / std::max<std::int64_t>(cols, 1) / 12 * 12;
   return {std::clamp<std::int64_t>(fit, 24, kMaxStripRows), cols};
 }
 

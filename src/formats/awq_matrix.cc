@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "formats/decode_kernels.h"
 #include "formats/format_files.h"
 #include "formats/packed_integers.h"
 #include "formats/scaled_matrix.h"
@@ -36,22 +37,33 @@ class AwqMatrix : public ScaledMatrix {
                       .rows = awq.rows,
                       .cols = awq.cols,
                       .block = {1, awq.group_size},
-                      .dither = DitherIntegers}),
+                      .column_major = true,
+                      .grid = kIntegerGrid}),
         awq_(std::move(awq)) {}
 
   std::string_view format() const override { return "awq"; }
 
  protected:
   void ReadCodes(std::int64_t begin, std::int64_t count, float* out) const override {
-    std::vector<int> zeros(static_cast<std::size_t>(count));
-    for (std::int64_t c = 0; c < cols(); ++c) {
-      for (std::int64_t r = 0; r < count && c % awq_.group_size == 0; ++r) {
-        zeros[static_cast<std::size_t>(r)] = OutputAt(awq_.zeros, c / awq_.group_size, begin + r);
+    const std::int64_t groups = awq_.zeros.shape[0];
+    std::vector<std::uint32_t> words(static_cast<std::size_t>(cols()));
+    std::vector<float> zeros(static_cast<std::size_t>(groups));
+    std::int64_t read = -1;  // the column of words that is in `words`
+    for (std::int64_t r = 0; r < count; ++r) {
+      const std::int64_t output = begin + r;
+      if (read != output / kPerWord) {
+        read = output / kPerWord;
+        for (std::int64_t c = 0; c < cols(); ++c) {
+          words[static_cast<std::size_t>(c)] = LoadWord(awq_.codes, c * awq_.codes.shape[1] + read);
+        }
       }
-      for (std::int64_t r = 0; r < count; ++r) {
-        out[r * cols() + c] = static_cast<float>(OutputAt(awq_.codes, c, begin + r) -
-                                                 zeros[static_cast<std::size_t>(r)]);
+      const auto shift = static_cast<int>(kBits * kPlaces[output % kPerWord]);
+      ActiveDecodeKernels().widen_fields(words.data(), cols(), shift, kBits, out + r * cols());
+      for (std::int64_t g = 0; g < groups; ++g) {
+        zeros[static_cast<std::size_t>(g)] = static_cast<float>(OutputAt(awq_.zeros, g, output));
       }
+      SubtractZeros(zeros, awq_.group_size, {},
+                    {out + r * cols(), static_cast<std::size_t>(cols())});
     }
   }
   void ReadBlockScales(std::int64_t block_row, std::int64_t first,

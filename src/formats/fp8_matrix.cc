@@ -3,11 +3,11 @@
 // weight_scale.
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <array>
 #include <memory>
 #include <vector>
 
 #include "base/error.h"
+#include "formats/decode_kernels.h"
 #include "formats/format_files.h"
 #include "formats/scaled_matrix.h"
 #include "tensor/float_formats.h"
@@ -29,7 +29,7 @@ class Fp8Matrix : public ScaledMatrix {
                       .rows = weight.shape[0],
                       .cols = weight.shape[1],
                       .block = block,
-                      .dither = DitherE4m3}),
+                      .grid = kE4m3Grid}),
         format_(format),
         codes_(weight),
         scales_(scale) {}
@@ -39,9 +39,8 @@ class Fp8Matrix : public ScaledMatrix {
  protected:
   void ReadCodes(std::int64_t begin, std::int64_t count, float* out) const override {
     const std::byte* codes = codes_.bytes.data() + begin * cols();
-    const std::array<float, 256>& table = E4m3Table();
-    const std::int64_t total = count * cols();
-    for (std::int64_t i = 0; i < total; ++i) out[i] = table[static_cast<std::size_t>(codes[i])];
+    ActiveDecodeKernels().widen_e4m3(reinterpret_cast<const std::uint8_t*>(codes), count * cols(),
+                                     E4m3Table().data(), out);
   }
   void ReadBlockScales(std::int64_t block_row, std::int64_t first,
                        std::span<float> out) const override {

@@ -34,30 +34,25 @@ class GptqMatrix : public ScaledMatrix {
                       .cols = gptq.cols,
                       .block = {1, gptq.group_size},
                       .scattered_blocks = gptq.group_index ? gptq.groups : 0,
-                      .dither = DitherIntegers}),
+                      .column_major = true,
+                      .grid = kIntegerGrid}),
         gptq_(std::move(gptq)) {}
 
   std::string_view format() const override { return "gptq"; }
 
  protected:
   void ReadCodes(std::int64_t begin, std::int64_t count, float* out) const override {
-    const std::int64_t per_word = PerWord(gptq_.bits);
-    const std::vector<int> zeros = ReadZeros(begin, count);
+    const std::int64_t words = CeilDiv(cols(), PerWord(gptq_.bits));
+    const std::vector<std::uint32_t> codes = ReadWords(begin, count);
+    const std::vector<float> zeros = ReadZeros(begin, count);
     std::vector<std::int32_t> group_of;
     if (gptq_.group_index) group_of = BlockOfColumns();
-    for (std::int64_t first = 0; first < cols(); first += per_word) {
-      const std::int64_t width = std::min(per_word, cols() - first);
-      for (std::int64_t r = 0; r < count; ++r) {
-        const std::uint32_t word = LoadWord(gptq_.codes, first / per_word * rows() + begin + r);
-        float* row = out + r * cols();
-        for (std::int64_t k = 0; k < width; ++k) {
-          const std::int64_t group = gptq_.group_index
-                                         ? group_of[static_cast<std::size_t>(first + k)]
-                                         : (first + k) / gptq_.group_size;
-          const int zero = zeros[static_cast<std::size_t>(group * count + r)];
-          row[first + k] = static_cast<float>(IntegerAt(word, gptq_.bits, k) - zero);
-        }
-      }
+    for (std::int64_t r = 0; r < count; ++r) {
+      UnpackIntegers(reinterpret_cast<const std::byte*>(codes.data() + r * words), cols(),
+                     gptq_.bits, out + r * cols());
+      SubtractZeros({zeros.data() + r * gptq_.groups, static_cast<std::size_t>(gptq_.groups)},
+                    gptq_.group_size, group_of,
+                    {out + r * cols(), static_cast<std::size_t>(cols())});
     }
   }
   void ReadBlockScales(std::int64_t block_row, std::int64_t first,
@@ -69,20 +64,34 @@ class GptqMatrix : public ScaledMatrix {
   }
 
  private:
-  // [groups, count]
-  std::vector<int> ReadZeros(std::int64_t begin, std::int64_t count) const {
+  // [count][words of a row]
+  std::vector<std::uint32_t> ReadWords(std::int64_t begin, std::int64_t count) const {
+    const std::int64_t words = CeilDiv(cols(), PerWord(gptq_.bits));
+    std::vector<std::uint32_t> codes(static_cast<std::size_t>(count * words));
+    for (std::int64_t w = 0; w < words; ++w) {
+      for (std::int64_t r = 0; r < count; ++r) {
+        codes[static_cast<std::size_t>(r * words + w)] =
+            LoadWord(gptq_.codes, w * rows() + begin + r);
+      }
+    }
+    return codes;
+  }
+
+  // [count][groups]
+  std::vector<float> ReadZeros(std::int64_t begin, std::int64_t count) const {
     const std::int64_t per_word = PerWord(gptq_.bits);
     const std::int64_t words = gptq_.zeros.shape[1];
     // Added to the whole word: so a carry undoes the borrow of a zero point that was 0.
     const std::uint32_t one_each = gptq_.bits == 4 ? 0x11111111u : 0x01010101u;
-    std::vector<int> zeros;
+    std::vector<float> zeros;
     zeros.reserve(static_cast<std::size_t>(gptq_.groups * count));
-    for (std::int64_t g = 0; g < gptq_.groups; ++g) {
-      for (std::int64_t r = begin; r < begin + count; ++r) {
+    for (std::int64_t r = begin; r < begin + count; ++r) {
+      for (std::int64_t g = 0; g < gptq_.groups; ++g) {
         const std::uint32_t word = LoadWord(gptq_.zeros, g * words + r / per_word);
-        zeros.push_back(
-            IntegerAt(word + (gptq_.minus_one ? one_each : 0), gptq_.bits, r % per_word));
-        if (gptq_.symmetric && zeros.back() != 1 << (gptq_.bits - 1)) FailZero(zeros.back(), g, r);
+        const int zero =
+            IntegerAt(word + (gptq_.minus_one ? one_each : 0), gptq_.bits, r % per_word);
+        if (gptq_.symmetric && zero != 1 << (gptq_.bits - 1)) FailZero(zero, g, r);
+        zeros.push_back(static_cast<float>(zero));
       }
     }
     return zeros;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "formats/decode_kernels.h"
 #include "formats/format_files.h"
 #include "formats/scaled_matrix.h"
 
@@ -18,7 +19,7 @@ class Int8Matrix : public ScaledMatrix {
                       .rows = weight.shape[0],
                       .cols = weight.shape[1],
                       .block = block,
-                      .dither = DitherIntegers}),
+                      .grid = kIntegerGrid}),
         codes_(weight),
         scales_(scale) {}
 
@@ -26,11 +27,8 @@ class Int8Matrix : public ScaledMatrix {
 
  protected:
   void ReadCodes(std::int64_t begin, std::int64_t count, float* out) const override {
-    const std::byte* codes = codes_.bytes.data() + begin * cols();
-    const std::int64_t total = count * cols();
-    for (std::int64_t i = 0; i < total; ++i) {
-      out[i] = static_cast<float>(static_cast<std::int8_t>(codes[i]));
-    }
+    ActiveDecodeKernels().widen_signed_bytes(codes_.bytes.data() + begin * cols(), count * cols(),
+                                             out);
   }
   void ReadBlockScales(std::int64_t block_row, std::int64_t first,
                        std::span<float> out) const override {

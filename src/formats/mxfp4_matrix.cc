@@ -32,7 +32,7 @@ class Mxfp4Matrix : public ScaledMatrix {
                       .rows = stored.count,
                       .cols = cols,
                       .block = {1, kGroup},
-                      .dither = DitherE2m1}),
+                      .grid = kE2m1Grid}),
         codes_(codes),
         scales_(scales),
         stored_(stored) {}

@@ -29,7 +29,7 @@ class Nvfp4Matrix : public ScaledMatrix {
                       .rows = tensors.codes.shape[0],
                       .cols = 2 * tensors.codes.shape[1],
                       .block = {1, kGroup},
-                      .dither = DitherE2m1}),
+                      .grid = kE2m1Grid}),
         tensors_(tensors) {}
 
   std::string_view format() const override { return "nvfp4"; }
@@ -49,8 +49,12 @@ class Nvfp4Matrix : public ScaledMatrix {
            tensors_.global.name);
     }
     ReadScales(tensors_.scales, block_row * blocks_per_row() + first, 1, out);
-    for (float& scale : out) {
-      scale = tensors_.divide ? scale / global : scale * global;
+    if (tensors_.divide) {
+      for (float& scale : out) scale /= global;
+    } else {
+      for (float& scale : out) scale *= global;
+    }
+    for (const float scale : out) {
       if (!std::isfinite(scale)) {
         Fail("{}: tensor '{}' holds {}: the scales of '{}' leave the range of numbers",
              tensors_.global.file, tensors_.global.name, global, tensors_.codes.name);

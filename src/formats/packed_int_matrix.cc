@@ -33,7 +33,7 @@ class PackedIntMatrix : public ScaledMatrix {
                       .cols = packed.cols,
                       .block = {1, packed.group_size},
                       .scattered_blocks = packed.group_index ? packed.groups : 0,
-                      .dither = DitherIntegers}),
+                      .grid = kIntegerGrid}),
         packed_(std::move(packed)) {}
 
   std::string_view format() const override { return kFormat; }
@@ -50,15 +50,7 @@ class PackedIntMatrix : public ScaledMatrix {
       UnpackIntegers(packed_.codes.bytes.data() + (begin + r) * row_bytes, cols(), packed_.bits,
                      row);
       ReadZeros(begin + r, zeros);
-      for (std::int64_t c = 0; c < cols() && packed_.group_index; ++c) {
-        row[c] -= zeros[static_cast<std::size_t>(group_of[static_cast<std::size_t>(c)])];
-      }
-      if (packed_.group_index) continue;
-      for (std::int64_t g = 0; g < packed_.groups; ++g) {
-        const float zero = zeros[static_cast<std::size_t>(g)];
-        const std::int64_t end = std::min(cols(), (g + 1) * packed_.group_size);
-        for (std::int64_t c = g * packed_.group_size; c < end; ++c) row[c] -= zero;
-      }
+      SubtractZeros(zeros, packed_.group_size, group_of, {row, static_cast<std::size_t>(cols())});
     }
   }
   void ReadBlockScales(std::int64_t block_row, std::int64_t first,

@@ -5,23 +5,11 @@
 #include <array>
 
 #include "base/error.h"
+#include "formats/decode_kernels.h"
 #include "formats/scaled_matrix.h"
 
 namespace cacheready {
 namespace {
-
-using Pair = std::array<float, 2>;
-
-const std::array<Pair, 256>& NibbleTable() {
-  static const std::array<Pair, 256> table = [] {
-    std::array<Pair, 256> pairs{};
-    for (std::size_t byte = 0; byte < 256; ++byte) {
-      pairs[byte] = {static_cast<float>(byte & 15), static_cast<float>(byte >> 4)};
-    }
-    return pairs;
-  }();
-  return table;
-}
 
 // What the config says of the module's weights, if it says that they are integers.
 NumberScheme ToldIntegers(const FormatRequest& request) {
@@ -37,18 +25,23 @@ std::string ColumnsText(const FormatRequest& request) {
 
 // Words are little-endian, so the lowest bits first means the first byte first.
 void UnpackIntegers(const std::byte* bytes, std::int64_t count, int bits, float* out) {
-  if (bits == 8) {
-    for (std::int64_t i = 0; i < count; ++i) {
-      out[i] = static_cast<float>(static_cast<std::uint8_t>(bytes[i]));
-    }
-    return;
-  }
+  const DecodeKernels& kernels = ActiveDecodeKernels();
+  if (bits == 8) return kernels.widen_bytes(bytes, count, out);
   CR_CHECK(bits == 4, "{} bits", bits);
-  const std::array<Pair, 256>& table = NibbleTable();
-  for (std::int64_t i = 0; i < count / 2; ++i) {
-    std::memcpy(out + 2 * i, &table[static_cast<std::size_t>(bytes[i])], sizeof(Pair));
+  static constexpr std::array<float, 16> kValues = {0, 1, 2,  3,  4,  5,  6,  7,
+                                                    8, 9, 10, 11, 12, 13, 14, 15};
+  kernels.widen_nibbles(reinterpret_cast<const std::uint8_t*>(bytes), count, kValues.data(), out);
+}
+
+void SubtractZeros(std::span<const float> zeros, std::int64_t group_size,
+                   std::span<const std::int32_t> group_of, std::span<float> row) {
+  if (group_of.empty()) {
+    const auto cols = static_cast<std::int64_t>(row.size());
+    return ActiveDecodeKernels().subtract_blocks(zeros.data(), group_size, cols, row.data());
   }
-  if (count % 2 != 0) out[count - 1] = table[static_cast<std::size_t>(bytes[count / 2])][0];
+  for (std::size_t c = 0; c < row.size(); ++c) {
+    row[c] -= zeros[static_cast<std::size_t>(group_of[c])];
+  }
 }
 
 int BitsOf(const FormatRequest& request, const WeightParts& parts,

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "formats/weight_formats.h"
@@ -30,6 +31,11 @@ inline int IntegerAt(std::uint32_t word, int bits, std::int64_t place) {
 
 // `count` integers packed into consecutive words from `bytes` on.
 void UnpackIntegers(const std::byte* bytes, std::int64_t count, int bits, float* out);
+
+// row[c] -= zeros[group of c]: groups of `group_size` consecutive columns, or as `group_of` tells,
+// where it is not empty.
+void SubtractZeros(std::span<const float> zeros, std::int64_t group_size,
+                   std::span<const std::int32_t> group_of, std::span<float> row);
 
 // 4 or 8: what the config says if the shapes fit it, else the only one that they fit. Fails, naming
 // all tensors, if there is none.

@@ -1,11 +1,11 @@
 // BF16, F16 and F32 weights, stored as they are meant: 2-D, or one slice of a 3-D tensor of
 // experts. SPDX-License-Identifier: Apache-2.0
 #include <bit>
-#include <cmath>
 #include <cstring>
 
 #include "base/error.h"
 #include "base/random.h"
+#include "formats/decode_kernels.h"
 #include "formats/dither.h"
 #include "formats/encoded_matrix.h"
 #include "formats/format_files.h"
@@ -14,7 +14,7 @@
 namespace cacheready {
 namespace {
 
-// How one dtype is widened, and what its rounding step is at a value.
+// How one dtype is widened, and its grid.
 template <Dtype kDtype>
 struct Element;
 
@@ -22,16 +22,13 @@ template <>
 struct Element<Dtype::kBF16> {
   using Bits = std::uint16_t;
   static float Widen(Bits bits) { return Bf16ToFloat(bits); }
-  static float Step(float binade) { return binade * 0x1p-7f; }
+  static constexpr DitherGrid kGrid = kBf16Grid;
 };
 template <>
 struct Element<Dtype::kF16> {
   using Bits = std::uint16_t;
   static float Widen(Bits bits) { return F16ToFloat(bits); }
-  // 2^-24 is the spacing of F16's subnormals; binade 0 means an exact zero.
-  static float Step(float binade) {
-    return binade == 0 ? 0.0f : std::fmax(binade * 0x1p-10f, 0x1p-24f);
-  }
+  static constexpr DitherGrid kGrid = kF16Grid;
 };
 template <>
 struct Element<Dtype::kF32> {
@@ -66,9 +63,7 @@ class PlainMatrix : public EncodedMatrix {
     CR_CHECK(begin >= 0 && count >= 0 && begin + count <= rows(), "rows {}+{}", begin, count);
     if (layout_.col_step == 1) {
       for (std::int64_t r = 0; r < count; ++r) {
-        const std::byte* source = At(begin + r, 0);
-        float* row = out + r * cols();
-        for (std::int64_t c = 0; c < cols(); ++c) row[c] = Widen(source, c);
+        WidenRow(At(begin + r, 0), out + r * cols());
       }
       return;
     }
@@ -91,10 +86,17 @@ class PlainMatrix : public EncodedMatrix {
     const std::uint64_t stream =
         HashText(seed, tensor_.name) + static_cast<std::uint64_t>(layout_.offset);
     for (std::int64_t r = 0; r < count; ++r) {
-      float* row = out + r * cols();
-      AddDither(
-          stream, begin + r, cols(), [&](std::int64_t c) { return E::Step(BinadeOf(row[c])); },
-          row);
+      ActiveDecodeKernels().add_dither(stream, begin + r, cols(), E::kGrid, out + r * cols());
+    }
+  }
+
+  void WidenRow(const std::byte* source, float* row) const {
+    if constexpr (kDtype == Dtype::kBF16) {
+      ActiveDecodeKernels().widen_bf16(source, cols(), row);
+    } else if constexpr (kDtype == Dtype::kF16) {
+      ActiveDecodeKernels().widen_f16(source, cols(), row);
+    } else {
+      for (std::int64_t c = 0; c < cols(); ++c) row[c] = Widen(source, c);
     }
   }
 

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "formats/dither.h"
 #include "formats/encoded_matrix.h"
 
 namespace cacheready {
@@ -17,12 +19,6 @@ void ReadScales(const TensorView& tensor, std::int64_t begin, std::int64_t strid
                 std::span<float> out);
 bool IsScaleDtype(Dtype dtype);
 
-// codes[c] += a uniform +-1/2 step of the code grid, for one row.
-using DitherRow = void (*)(std::uint64_t stream, std::int64_t row, std::int64_t cols, float* codes);
-void DitherE4m3(std::uint64_t stream, std::int64_t row, std::int64_t cols, float* codes);
-void DitherE2m1(std::uint64_t stream, std::int64_t row, std::int64_t cols, float* codes);
-void DitherIntegers(std::uint64_t stream, std::int64_t row, std::int64_t cols, float* codes);
-
 struct ScaledSpec {
   std::string name;         // of the tensor of codes: seeds its dither
   std::uint64_t slice = 0;  // tells slices of that tensor apart
@@ -31,7 +27,9 @@ struct ScaledSpec {
   // Above 0: the columns of a block are not consecutive (BlockOfColumns tells where they are), and
   // so many blocks are in a row.
   std::int64_t scattered_blocks = 0;
-  DitherRow dither = nullptr;
+  // Codes lie column by column: reading many rows at once costs little more than reading one.
+  bool column_major = false;
+  DitherGrid grid = {};  // of the codes
 };
 
 // weight = code * scale(block), rounded once to fp32. Opening one reads no data: codes and scales
@@ -62,9 +60,13 @@ class ScaledMatrix : public EncodedMatrix {
   virtual std::vector<std::int32_t> BlockOfColumns() const;
 
  private:
+  struct RowScales;  // of the row of blocks that was read last
+
   bool scattered() const { return spec_.scattered_blocks > 0; }
-  void ReadDithered(std::int64_t begin, std::int64_t count, std::uint64_t seed, float* out) const;
-  void ApplyScales(std::int64_t begin, std::int64_t count, float* out) const;
+  // Codes, dithered if there is a seed, times scales if they are asked for (or scattered).
+  void Decode(std::int64_t begin, std::int64_t count, std::optional<std::uint64_t> seed,
+              bool scaled, float* out) const;
+  void ApplyScales(std::int64_t row, RowScales& scales, float* codes) const;
 
   ScaledSpec spec_;
   std::int64_t blocks_per_row_;

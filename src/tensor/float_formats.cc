@@ -51,7 +51,10 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 float F16ToFloat(std::uint16_t bits) {
   const std::uint32_t code = bits & 0x7FFFu;
   const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000u) << 16;
-  if (code >= 0x7C00u) return std::bit_cast<float>(sign | kInfinityBits | (code & 0x3FFu) << 13);
+  if (code >= 0x7C00u) {
+    const std::uint32_t quiet = code > 0x7C00u ? 0x400000u : 0u;
+    return std::bit_cast<float>(sign | kInfinityBits | quiet | (code & 0x3FFu) << 13);
+  }
   return WithSign(CodeToMagnitude(code, 10, -14), sign != 0);
 }
 

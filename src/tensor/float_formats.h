@@ -20,7 +20,7 @@ inline std::uint16_t FloatToBf16(float value) {  // NaN stays NaN
 }
 inline float RoundToBf16(float value) { return Bf16ToFloat(FloatToBf16(value)); }
 
-float F16ToFloat(std::uint16_t bits);
+float F16ToFloat(std::uint16_t bits);   // NaN becomes quiet, as instructions have it
 std::uint16_t FloatToF16(float value);  // overflow to infinity
 float E4m3ToFloat(std::uint8_t code);
 std::uint8_t FloatToE4m3(
