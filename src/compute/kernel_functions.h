@@ -26,6 +26,9 @@ struct PanelProduct {
   std::int64_t xt_stride = 0;
   std::int64_t tokens = 0;
   bool accumulate = false;
+  // Of each row and each token, or both null.
+  const float* row_scale = nullptr;
+  const float* token_scale = nullptr;
   float* out = nullptr;
   std::int64_t out_stride = 0;
 };

@@ -14,7 +14,8 @@ namespace cacheready {
 struct Kernels {
   std::string_view name;  // "portable", "avx2", "avx512", "avx512bf16", "amx"
   // out[r * out_stride + t] = chain over c of w[r * w_stride + c] * xt[c * xt_stride + t], starting
-  // from out (accumulate) or 0, for r < rows, t < tokens (a multiple of kTokenPad).
+  // from out (accumulate) or 0, for r < rows, t < tokens (a multiple of kTokenPad). With scales:
+  // out = fma(chain from 0, row_scale[r] * token_scale[t], out).
   void (*multiply_panel)(const PanelProduct& product);
   // sum[r * tokens + t] = fma(partial[r * tokens + t], row_scale[r] * token_scale[t], itself).
   void (*add_scaled)(const float* partial, const float* row_scale, const float* token_scale,

@@ -13,6 +13,21 @@ namespace {
 constexpr std::int64_t kLanes = 16;
 constexpr int kTileRows = 12;
 
+// Adds a tile of chains to the outputs, scaled.
+template <int kRows, int kVectors>
+inline void AddTile(const PanelProduct& p, std::int64_t row, std::int64_t token,
+                    const __m512 (&sum)[kRows][kVectors]) {
+  float* __restrict out = p.out + row * p.out_stride + token;
+  for (int v = 0; v < kVectors; ++v) {
+    const __m512 token_scale = _mm512_loadu_ps(p.token_scale + token + v * kLanes);
+    for (int r = 0; r < kRows; ++r) {
+      float* to = out + r * p.out_stride + v * kLanes;
+      const __m512 scale = _mm512_mul_ps(_mm512_set1_ps(p.row_scale[row + r]), token_scale);
+      _mm512_storeu_ps(to, _mm512_fmadd_ps(sum[r][v], scale, _mm512_loadu_ps(to)));
+    }
+  }
+}
+
 // kRows x (kVectors * 16) outputs held in registers over all columns. Each weight is broadcast to
 // the lanes of its tokens: no lane ever sums over k, which is what keeps one chain per output.
 template <int kRows, int kVectors>
@@ -39,6 +54,7 @@ void MultiplyTile(const PanelProduct& p, std::int64_t row, std::int64_t token) {
       }
     }
   }
+  if (p.row_scale != nullptr) return AddTile<kRows, kVectors>(p, row, token, sum);
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < kVectors; ++v) {
       _mm512_storeu_ps(out + r * p.out_stride + v * kLanes, sum[r][v]);

@@ -6,17 +6,26 @@ namespace cacheready::portable {
 
 #include "compute/kernel_loops.inc"
 
+// One row's outputs for kTokenPad tokens.
+static void MultiplyRow(const PanelProduct& p, std::int64_t r, std::int64_t token) {
+  float* __restrict out = p.out + r * p.out_stride + token;
+  float chain[kTokenPad] = {};
+  for (std::int64_t t = 0; t < kTokenPad && p.accumulate; ++t) chain[t] = out[t];
+  for (std::int64_t c = 0; c < p.cols; ++c) {
+    const float weight = p.w[r * p.w_stride + c];
+    const float* __restrict x = p.xt + c * p.xt_stride + token;
+    for (std::int64_t t = 0; t < kTokenPad; ++t) chain[t] = __builtin_fmaf(weight, x[t], chain[t]);
+  }
+  for (std::int64_t t = 0; t < kTokenPad; ++t) {
+    out[t] = p.row_scale == nullptr
+                 ? chain[t]
+                 : __builtin_fmaf(chain[t], p.row_scale[r] * p.token_scale[token + t], out[t]);
+  }
+}
+
 void MultiplyPanel(const PanelProduct& p) {
   for (std::int64_t r = 0; r < p.rows; ++r) {
-    float* __restrict out = p.out + r * p.out_stride;
-    if (!p.accumulate) {
-      for (std::int64_t t = 0; t < p.tokens; ++t) out[t] = 0;
-    }
-    for (std::int64_t c = 0; c < p.cols; ++c) {
-      const float weight = p.w[r * p.w_stride + c];
-      const float* __restrict x = p.xt + c * p.xt_stride;
-      for (std::int64_t t = 0; t < p.tokens; ++t) out[t] = __builtin_fmaf(weight, x[t], out[t]);
-    }
+    for (std::int64_t t = 0; t < p.tokens; t += kTokenPad) MultiplyRow(p, r, t);
   }
 }
 

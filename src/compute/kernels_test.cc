@@ -74,6 +74,42 @@ TEST_P(EveryInstructionSet, PanelProductIsOneFusedChainPerOutput) {
   }
 }
 
+TEST_P(EveryInstructionSet, PanelProductWithScalesAddsTheScaledChain) {
+  for (const std::int64_t rows : {1, 5, 6, 12, 13}) {
+    for (const std::int64_t tokens : {16, 32, 48}) {
+      constexpr std::int64_t kCols = 67;
+      const std::vector<float> w = Normals(rows * kCols, 1), xt = Normals(kCols * tokens, 2),
+                               row_scale = Normals(rows, 3), token_scale = Normals(tokens, 4);
+      std::vector<float> out = Normals(rows * tokens, 5);
+      std::vector<float> expected = out;
+      for (std::int64_t i = 0; i < rows * tokens; ++i) {
+        const std::int64_t r = i / tokens, t = i % tokens;
+        float chain = 0;
+        for (std::int64_t c = 0; c < kCols; ++c) {
+          chain = std::fma(w[static_cast<std::size_t>(r * kCols + c)],
+                           xt[static_cast<std::size_t>(c * tokens + t)], chain);
+        }
+        const float scale =
+            row_scale[static_cast<std::size_t>(r)] * token_scale[static_cast<std::size_t>(t)];
+        float& sum = expected[static_cast<std::size_t>(i)];
+        sum = std::fma(chain, scale, sum);
+      }
+      kernels().multiply_panel({.w = w.data(),
+                                .w_stride = kCols,
+                                .rows = rows,
+                                .cols = kCols,
+                                .xt = xt.data(),
+                                .xt_stride = tokens,
+                                .tokens = tokens,
+                                .row_scale = row_scale.data(),
+                                .token_scale = token_scale.data(),
+                                .out = out.data(),
+                                .out_stride = tokens});
+      ASSERT_TRUE(SameBits(out, expected)) << rows << " x " << tokens;
+    }
+  }
+}
+
 TEST_P(EveryInstructionSet, KeepsSubnormalsAndSignedZeros) {
   const std::vector<float> w = {0x1p-100f, 1.0f};
   std::vector<float> xt(32, 0x1p-40f);

@@ -76,22 +76,21 @@ Matrix MatMulScaled(const EncodedMatrix& w, const QuantizedTokens& x,
   };
   const auto multiply = [&](const float* strip, std::int64_t, std::int64_t rows, std::int64_t p,
                             float* out) {
-    alignas(64) float partial[kMaxStripRows * kTokenPanel];
     std::fill_n(out, rows * kTokenPanel, 0.0f);
     for (std::int64_t c = 0, b = 0; c < cols; c += x.group, ++b) {
-      std::fill_n(partial, rows * kTokenPanel, 0.0f);
-      kernels.multiply_panel({.w = strip + c,
-                              .w_stride = cols,
-                              .rows = rows,
-                              .cols = std::min(x.group, cols - c),
-                              .xt = x.codes.panel(p) + c * kTokenPanel,
-                              .xt_stride = kTokenPanel,
-                              .tokens = x.codes.PanelTokens(p),
-                              .accumulate = false,
-                              .out = partial,
-                              .out_stride = kTokenPanel});
-      const float* token_scale = x.scales.data() + b * x.codes.padded() + p * kTokenPanel;
-      kernels.add_scaled(partial, StripScales(b), token_scale, rows, kTokenPanel, out);
+      kernels.multiply_panel(
+          {.w = strip + c,
+           .w_stride = cols,
+           .rows = rows,
+           .cols = std::min(x.group, cols - c),
+           .xt = x.codes.panel(p) + c * kTokenPanel,
+           .xt_stride = kTokenPanel,
+           .tokens = x.codes.PanelTokens(p),
+           .accumulate = false,
+           .row_scale = StripScales(b),
+           .token_scale = x.scales.data() + b * x.codes.padded() + p * kTokenPanel,
+           .out = out,
+           .out_stride = kTokenPanel});
     }
   };
   return MultiplyStrips<float>(w.rows(), x.codes, StripOf(cols), decode, multiply);

@@ -9,6 +9,7 @@
 
 #include "compute/kernels.h"
 #include "formats/encoded_matrix.h"
+#include "tensor/aligned.h"
 #include "tensor/matrix.h"
 
 namespace cacheready {
@@ -29,7 +30,7 @@ class PackedTokens {
 
  private:
   std::int64_t tokens_ = 0, cols_ = 0;
-  std::vector<float> values_;
+  AlignedVector<float> values_;
 };
 
 // How weights become the numbers that are multiplied.

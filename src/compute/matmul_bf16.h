@@ -57,7 +57,7 @@ class Bf16Tokens {
 
   std::int64_t tokens_;
   ColumnBlocks columns_;
-  std::vector<std::uint32_t> words_;
+  AlignedVector<std::uint32_t> words_;
   std::vector<float> scales_;  // [blocks][padded tokens], empty if not quantized
 };
 

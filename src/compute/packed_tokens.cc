@@ -11,9 +11,9 @@ namespace cacheready {
 namespace {
 
 template <typename RowOf>
-std::vector<float> PackPanels(std::int64_t tokens, std::int64_t cols, RowOf row_of) {
+AlignedVector<float> PackPanels(std::int64_t tokens, std::int64_t cols, RowOf row_of) {
   const std::int64_t panels = PanelsOf(tokens);
-  std::vector<float> values(static_cast<std::size_t>(panels * kTokenPanel * cols));
+  AlignedVector<float> values(static_cast<std::size_t>(panels * kTokenPanel * cols));
   ParallelFor(panels, [&](std::int64_t p) {
     const std::int64_t first = p * kTokenPanel;
     TransposePanel([&](std::int64_t t) { return row_of(first + t); },

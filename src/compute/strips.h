@@ -5,12 +5,12 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <vector>
 
 #include "base/error.h"
 #include "base/parallel.h"
 #include "compute/kernel_functions.h"
 #include "formats/encoded_matrix.h"
+#include "tensor/aligned.h"
 #include "tensor/matrix.h"
 
 namespace cacheready {
@@ -21,7 +21,7 @@ inline constexpr std::int64_t kMaxStripRows = 96;
 enum class StripUse { kWeights, kDecoded, kScales };
 template <typename Word, StripUse kUse>
 Word* StripMemory(std::int64_t words) {
-  thread_local std::vector<Word> memory;
+  thread_local AlignedVector<Word> memory;
   if (static_cast<std::int64_t>(memory.size()) < words) {
     memory.resize(static_cast<std::size_t>(words));
   }
