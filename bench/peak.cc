@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "peak.h"
 
+#include "base/cpu.h"
 #include "base/random.h"
 #include "compute/kernels.h"
 #include "tensor/float_formats.h"
@@ -76,10 +77,10 @@ void RunAmx() {
 
 PeakLoop FmaPeak() {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f")) {
+  if (Cpu().avx512 && ActiveKernels().name != "avx2") {
     return {"avx512-fma", 2.0 * 16 * kSums * kRounds, RunAvx512};
   }
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+  if (Cpu().avx2) {
     return {"avx2-fma", 2.0 * 8 * kSums * kRounds, RunAvx2};
   }
 #endif

@@ -15,7 +15,8 @@ struct PeakLoop {
   void (*run)() = nullptr;
 };
 
-PeakLoop FmaPeak();  // of the widest vectors; run == nullptr if there are none
+// Of the widest vectors that the active kernels use; run == nullptr if there are none.
+PeakLoop FmaPeak();
 PeakLoop AmxPeak();  // likewise; requires AvailableKernels() to have been called
 
 }  // namespace cacheready

@@ -62,18 +62,21 @@ struct DeltaStep {
   float* out = nullptr;      // [value_dim]
 };
 
-#define CACHEREADY_DECLARE_KERNELS(isa)                                                  \
-  namespace isa {                                                                        \
-  void MultiplyPanel(const PanelProduct& p);                                             \
-  void AddScaled(const float* partial, const float* row_scale, const float* token_scale, \
-                 std::int64_t rows, std::int64_t tokens, float* sum);                    \
-  void MultiplyAdd(const float* a, const float* b, std::int64_t count, float* sum);      \
-  void Exponentials(std::int64_t count, float* x);                                       \
-  void Silu(std::int64_t count, float* x);                                               \
-  void GatedDeltaStep(const DeltaStep& step);                                            \
-  void PackBf16(const float* from, std::int64_t pairs, std::uint32_t* to);               \
-  void MultiplyBf16Amx(const Bf16Product& p);                                            \
-  void MultiplyBf16Avx512(const Bf16Product& p);                                         \
+#define CACHEREADY_DECLARE_KERNELS(isa)                                                     \
+  namespace isa {                                                                           \
+  void MultiplyPanel(const PanelProduct& p);                                                \
+  void AddScaled(const float* partial, const float* row_scale, const float* token_scale,    \
+                 std::int64_t rows, std::int64_t tokens, float* sum);                       \
+  void Transpose(const float* const* from, std::int64_t rows, std::int64_t cols, float* to, \
+                 std::int64_t to_stride);                                                   \
+  void MultiplyAdd(const float* a, const float* b, std::int64_t count, float* sum);         \
+  void Exponentials(std::int64_t count, float* x);                                          \
+  void Silu(std::int64_t count, float* x);                                                  \
+  void GatedDeltaStep(const DeltaStep& step);                                               \
+  void RoundBf16(std::int64_t count, float* x);                                             \
+  void PackBf16(const float* from, std::int64_t pairs, std::uint32_t* to);                  \
+  void MultiplyBf16Amx(const Bf16Product& p);                                               \
+  void MultiplyBf16Avx512(const Bf16Product& p);                                            \
   }
 
 CACHEREADY_DECLARE_KERNELS(portable)

@@ -20,6 +20,9 @@ struct Kernels {
   // sum[r * tokens + t] = fma(partial[r * tokens + t], row_scale[r] * token_scale[t], itself).
   void (*add_scaled)(const float* partial, const float* row_scale, const float* token_scale,
                      std::int64_t rows, std::int64_t tokens, float* sum);
+  // to[c * to_stride + r] = from[r][c] for r < rows, c < cols
+  void (*transpose)(const float* const* from, std::int64_t rows, std::int64_t cols, float* to,
+                    std::int64_t to_stride);
   // sum[i] = fma(a[i], b[i], sum[i])
   void (*multiply_add)(const float* a, const float* b, std::int64_t count, float* sum);
   // x[i] = e^x[i], computed in double (relative error below 1e-14) and rounded once.
@@ -28,6 +31,8 @@ struct Kernels {
   void (*silu)(std::int64_t count, float* x);
   // S <- S decay; d = beta (v - S^T k); S <- S + k d^T; out = S^T q: chains over the key dimension.
   void (*delta_step)(const DeltaStep& step);
+  // x[i] = x[i] rounded to bf16
+  void (*round_bf16)(std::int64_t count, float* x);
   // to[i] = the pair of from[2 i] and, in its high half, from[2 i + 1], rounded to bf16.
   void (*pack_bf16)(const float* from, std::int64_t pairs, std::uint32_t* to);
   // Two bf16 products, each what an instruction computes, and emulated to the bit where there is

@@ -7,6 +7,7 @@
 namespace cacheready::avx512 {
 
 #include "compute/kernel_loops.inc"
+#include "compute/kernel_transpose.inc"
 
 namespace {
 

@@ -6,6 +6,11 @@ namespace cacheready::portable {
 
 #include "compute/kernel_loops.inc"
 
+void Transpose(const float* const* from, std::int64_t rows, std::int64_t cols, float* to,
+               std::int64_t to_stride) {
+  TransposeEach(from, 0, rows, 0, cols, to, to_stride);
+}
+
 // One row's outputs for kTokenPad tokens.
 static void MultiplyRow(const PanelProduct& p, std::int64_t r, std::int64_t token) {
   float* __restrict out = p.out + r * p.out_stride + token;

@@ -128,6 +128,25 @@ TEST_P(EveryInstructionSet, KeepsSubnormalsAndSignedZeros) {
   EXPECT_EQ(out[0], 0x1p-140f + 0x1p-149f);
 }
 
+TEST_P(EveryInstructionSet, TransposesAnyShape) {
+  for (const std::int64_t rows : {1, 7, 8, 9, 32, 37}) {
+    for (const std::int64_t cols : {1, 8, 15, 16, 33}) {
+      const std::int64_t stride = rows + 2;
+      const std::vector<float> from = Normals(rows * cols, 1);
+      std::vector<const float*> begins;
+      for (std::int64_t r = 0; r < rows; ++r) begins.push_back(from.data() + r * cols);
+      std::vector<float> to = Normals(cols * stride, 2);
+      std::vector<float> expected = to;
+      for (std::int64_t i = 0; i < rows * cols; ++i) {
+        expected[static_cast<std::size_t>(i % cols * stride + i / cols)] =
+            from[static_cast<std::size_t>(i)];
+      }
+      kernels().transpose(begins.data(), rows, cols, to.data(), stride);
+      ASSERT_TRUE(SameBits(to, expected)) << rows << " x " << cols;
+    }
+  }
+}
+
 TEST_P(EveryInstructionSet, AddsScaledPartialsFused) {
   const std::int64_t rows = 7, tokens = 32;
   const std::vector<float> partial = Normals(rows * tokens, 1), row_scale = Normals(rows, 2),

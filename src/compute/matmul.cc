@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "compute/sequence_ops.h"
 #include "compute/strips.h"
 
 namespace cacheready {
@@ -30,15 +29,15 @@ Matrix MatMul(const EncodedMatrix& w, const PackedTokens& x, const MatMulOptions
   CheckColumns(w, x);
   const Kernels& kernels = ActiveKernels();
   const std::int64_t cols = w.cols();
+  const bool are_bf16 = w.format() == "bf16" && !options.dither_seed;
+  const bool rounds = options.reading == WeightReading::kRoundedBf16 && !are_bf16;
   const auto decode = [&](std::int64_t begin, std::int64_t rows, float* strip) {
     if (options.dither_seed) {
       w.DecodeRowsDithered(begin, rows, *options.dither_seed, strip);
     } else {
       w.DecodeRows(begin, rows, strip);
     }
-    if (options.reading == WeightReading::kRoundedBf16) {
-      RoundToBf16({strip, static_cast<std::size_t>(rows * cols)});
-    }
+    if (rounds) kernels.round_bf16(rows * cols, strip);
   };
   const auto multiply = [&](const float* strip, std::int64_t, std::int64_t rows, std::int64_t p,
                             float* out) {
@@ -55,7 +54,7 @@ Matrix MatMul(const EncodedMatrix& w, const PackedTokens& x, const MatMulOptions
                               .out_stride = kTokenPanel});
     }
   };
-  return MultiplyStrips<float>(w.rows(), x, StripOf(cols), decode, multiply);
+  return MultiplyStrips<float>(w, x, StripOf(cols), decode, multiply);
 }
 
 Matrix MatMulScaled(const EncodedMatrix& w, const QuantizedTokens& x,
@@ -93,7 +92,7 @@ Matrix MatMulScaled(const EncodedMatrix& w, const QuantizedTokens& x,
            .out_stride = kTokenPanel});
     }
   };
-  return MultiplyStrips<float>(w.rows(), x.codes, StripOf(cols), decode, multiply);
+  return MultiplyStrips<float>(w, x.codes, StripOf(cols), decode, multiply);
 }
 
 }  // namespace cacheready

@@ -188,7 +188,7 @@ Matrix MatMulBf16(const EncodedMatrix& w, const Bf16Tokens& x, Bf16Numerics nume
       if (apply_scales) AddBlocks(kernels, x, p, rows, b, count, partial, out);
     }
   };
-  return MultiplyStrips<std::uint32_t>(w.rows(), x, shape, decode, multiply);
+  return MultiplyStrips<std::uint32_t>(w, x, shape, decode, multiply);
 }
 
 }  // namespace cacheready

@@ -14,10 +14,13 @@ template <typename RowOf>
 AlignedVector<float> PackPanels(std::int64_t tokens, std::int64_t cols, RowOf row_of) {
   const std::int64_t panels = PanelsOf(tokens);
   AlignedVector<float> values(static_cast<std::size_t>(panels * kTokenPanel * cols));
+  const Kernels& kernels = ActiveKernels();
   ParallelFor(panels, [&](std::int64_t p) {
     const std::int64_t first = p * kTokenPanel;
-    TransposePanel([&](std::int64_t t) { return row_of(first + t); },
-                   std::min(kTokenPanel, tokens - first), cols, values.data() + first * cols);
+    const std::int64_t count = std::min(kTokenPanel, tokens - first);
+    const float* rows[kTokenPanel];
+    for (std::int64_t t = 0; t < count; ++t) rows[t] = row_of(first + t);
+    kernels.transpose(rows, count, cols, values.data() + first * cols, kTokenPanel);
   });
   return values;
 }

@@ -4,11 +4,13 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "base/error.h"
 #include "base/parallel.h"
-#include "compute/kernel_functions.h"
+#include "compute/kernels.h"
 #include "formats/encoded_matrix.h"
 #include "tensor/aligned.h"
 #include "tensor/matrix.h"
@@ -31,10 +33,9 @@ Word* StripMemory(std::int64_t words) {
 // panel_out [rows][kTokenPanel] into the columns from `row` on of the panel's tokens in y.
 inline void StorePanel(const float* panel_out, std::int64_t rows, std::int64_t row,
                        std::int64_t first_token, std::int64_t tokens, Matrix& y) {
-  for (std::int64_t t = 0; t < tokens; ++t) {
-    float* to = y.row(first_token + t).data() + row;
-    for (std::int64_t r = 0; r < rows; ++r) to[r] = panel_out[r * kTokenPanel + t];
-  }
+  const float* out_rows[kMaxStripRows];
+  for (std::int64_t r = 0; r < rows; ++r) out_rows[r] = panel_out + r * kTokenPanel;
+  ActiveKernels().transpose(out_rows, rows, tokens, y.row(first_token).data() + row, y.cols());
 }
 
 // Reads the scales of the blocks of a strip's rows, all 1 for weights without blocks, to where
@@ -64,21 +65,36 @@ struct StripShape {
   std::int64_t rows = 0, words_per_row = 0;
 };
 
-// Calls multiply(strip, begin, rows, panel, out) for every strip of the `out_rows` rows of a weight
-// and every panel of tokens, after decode(begin, rows, strip) of it; gathers the outs.
+// Asks for part `part` of `parts` of the stored bytes, so that decoding them will not wait.
+inline void Prefetch(std::span<const std::byte> stored, std::int64_t part, std::int64_t parts) {
+  constexpr std::size_t kLine = 64;
+  const auto at = [&](std::int64_t i) {
+    return stored.size() * static_cast<std::size_t>(i) / static_cast<std::size_t>(parts);
+  };
+  for (std::size_t i = at(part); i < at(part + 1); i += kLine) {
+    __builtin_prefetch(stored.data() + i, 0, 2);
+  }
+}
+
+// Calls multiply(strip, begin, rows, panel, out) for every strip of the rows of w and every panel
+// of tokens, after decode(begin, rows, strip) of it; gathers the outs.
 template <typename Word, typename Tokens, typename Decode, typename Multiply>
-Matrix MultiplyStrips(std::int64_t out_rows, const Tokens& x, const StripShape& shape,
+Matrix MultiplyStrips(const EncodedMatrix& w, const Tokens& x, const StripShape& shape,
                       Decode decode, Multiply multiply) {
   CR_CHECK(shape.rows > 0 && shape.rows <= kMaxStripRows, "strips of {} rows", shape.rows);
-  Matrix y(x.tokens(), out_rows);
+  Matrix y(x.tokens(), w.rows());
   if (x.tokens() == 0) return y;
-  ParallelFor((out_rows + shape.rows - 1) / shape.rows, [&](std::int64_t s) {
+  ParallelFor((w.rows() + shape.rows - 1) / shape.rows, [&](std::int64_t s) {
     const std::int64_t begin = s * shape.rows;
-    const std::int64_t rows = std::min(shape.rows, out_rows - begin);
+    const std::int64_t rows = std::min(shape.rows, w.rows() - begin);
     Word* strip = StripMemory<Word, StripUse::kWeights>(shape.rows * shape.words_per_row);
     decode(begin, rows, strip);
+    // The strip that this thread takes next, most likely.
+    const std::int64_t next = std::min(begin + shape.rows * NumThreads(), w.rows());
+    const auto next_bytes = w.StoredBytes(next, std::min(shape.rows, w.rows() - next));
     alignas(64) float out[kMaxStripRows * kTokenPanel];
     for (std::int64_t p = 0; p < x.panels(); ++p) {
+      Prefetch(next_bytes, p, x.panels());
       multiply(strip, begin, rows, p, out);
       const std::int64_t first = p * kTokenPanel;
       StorePanel(out, rows, begin, first, std::min(kTokenPanel, x.tokens() - first), y);

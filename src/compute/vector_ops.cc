@@ -193,13 +193,7 @@ void AddInto(Matrix& dest, const Matrix& source) {
 
 void RoundToBf16(std::span<float> x) {
   ForEachChunk(x, [](std::span<float> chunk) {
-    // FloatToBf16 without its branch: NaN stays NaN.
-    for (float& value : chunk) {
-      const std::uint32_t bits = std::bit_cast<std::uint32_t>(value);
-      const std::uint32_t rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) & 0xFFFF0000u;
-      const std::uint32_t quiet = (bits | 0x00400000u) & 0xFFFF0000u;
-      value = std::bit_cast<float>((bits & 0x7FFFFFFFu) > 0x7F800000u ? quiet : rounded);
-    }
+    ActiveKernels().round_bf16(static_cast<std::int64_t>(chunk.size()), chunk.data());
   });
 }
 

@@ -36,6 +36,12 @@ class EncodedMatrix {
   // [count, cols].
   virtual void DecodeRows(std::int64_t begin, std::int64_t count, float* out) const = 0;
 
+  // Where the codes of these rows lie, for prefetching them; empty if that is not one piece.
+  virtual std::span<const std::byte> StoredBytes(std::int64_t /*begin*/,
+                                                 std::int64_t /*count*/) const {
+    return {};
+  }
+
   // Low-precision codes and scales apart, for kernels that multiply exact codes and scale per
   // block: weight = code * scale(block). Formats without block scales return {0,0} and DecodeCodes
   // equals DecodeRows.

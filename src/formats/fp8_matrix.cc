@@ -36,6 +36,11 @@ class Fp8Matrix : public ScaledMatrix {
 
   std::string_view format() const override { return format_; }
 
+  std::span<const std::byte> StoredBytes(std::int64_t begin, std::int64_t count) const override {
+    return codes_.bytes.subspan(static_cast<std::size_t>(begin * cols()),
+                                static_cast<std::size_t>(count * cols()));
+  }
+
  protected:
   void ReadCodes(std::int64_t begin, std::int64_t count, float* out) const override {
     const std::byte* codes = codes_.bytes.data() + begin * cols();

@@ -75,6 +75,11 @@ class PlainMatrix : public EncodedMatrix {
     }
   }
 
+  std::span<const std::byte> StoredBytes(std::int64_t begin, std::int64_t count) const override {
+    if (layout_.col_step != 1 || layout_.row_step != cols()) return {};
+    return {At(begin, 0), static_cast<std::size_t>(count * cols()) * sizeof(Bits)};
+  }
+
   void DecodeRowsDithered(std::int64_t begin, std::int64_t count, std::uint64_t seed,
                           float* out) const override {
     DecodeRows(begin, count, out);
