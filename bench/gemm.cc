@@ -109,11 +109,6 @@ Way Bf16Way(Bf16Numerics numerics, const PeakLoop& peak) {
           }};
 }
 
-bool Has(std::string_view kernels) {
-  return std::ranges::any_of(AvailableKernels(),
-                             [&](const Kernels& table) { return table.name == kernels; });
-}
-
 std::vector<Way> WaysOf(const Options& options, std::string_view format) {
   std::vector<Way> ways;
   ways.push_back({"fp32", FmaPeak(), [](const EncodedMatrix& w, const Matrix& x) {
@@ -127,10 +122,11 @@ std::vector<Way> WaysOf(const Options& options, std::string_view format) {
                       return [=, &w] { sink = MatMulScaled(w, *codes).at(0, 0); };
                     }});
   }
-  if (Has("amx") || options.emulated) {
-    ways.push_back(Bf16Way(Bf16Numerics::kAmx, Has("amx") ? AmxPeak() : FmaPeak()));
+  const std::string_view kernels = ActiveKernels().name;
+  if (kernels == "amx" || options.emulated) {
+    ways.push_back(Bf16Way(Bf16Numerics::kAmx, kernels == "amx" ? AmxPeak() : FmaPeak()));
   }
-  if (Has("avx512bf16") || options.emulated) {
+  if (kernels == "amx" || kernels == "avx512bf16" || options.emulated) {
     ways.push_back(Bf16Way(Bf16Numerics::kAvx512, FmaPeak()));
   }
   return ways;

@@ -9,14 +9,18 @@
 namespace cacheready {
 namespace {
 
-// Columns per kernel call: a panel's part (64 KiB) and a strip's part stay in the second cache.
-// Going on with `accumulate` continues the same chain.
+// Columns multiplied before the next ones: a panel's part (64 KiB) and a strip's part stay in the
+// second cache. Going on with `accumulate` continues the same chain.
 constexpr std::int64_t kColumnBlock = 512;
 
-// Rows decoded at a time: a multiple of the tile heights (6, 12), at most 384 KiB of floats.
-StripShape StripOf(std::int64_t cols) {
-  const std::int64_t fit = (160 << 10) / std::max<std::int64_t>(cols, 1) / 12 * 12;
-  return {std::clamp<std::int64_t>(fit, 24, kMaxStripRows), cols};
+// Rows decoded at a time, a multiple of the tile heights (6, 12): 640 KiB of floats, or twice as
+// many where there are tokens enough that passing all of them by a strip costs more than decoding
+// it beyond the second cache.
+StripShape StripOf(std::int64_t cols, std::int64_t column_block, std::int64_t tokens) {
+  const std::int64_t floats = tokens < 256 ? 160 << 10 : 320 << 10;
+  const std::int64_t fit = floats / std::max<std::int64_t>(cols, 1) / 12 * 12;
+  return {std::clamp<std::int64_t>(fit, 24, kMaxStripRows), cols,
+          std::max<std::int64_t>((cols + column_block - 1) / column_block, 1)};
 }
 
 void CheckColumns(const EncodedMatrix& w, const PackedTokens& x) {
@@ -39,22 +43,21 @@ Matrix MatMul(const EncodedMatrix& w, const PackedTokens& x, const MatMulOptions
     }
     if (rounds) kernels.round_bf16(rows * cols, strip);
   };
-  const auto multiply = [&](const float* strip, std::int64_t, std::int64_t rows, std::int64_t p,
-                            float* out) {
-    for (std::int64_t c = 0; c < cols; c += kColumnBlock) {
-      kernels.multiply_panel({.w = strip + c,
-                              .w_stride = cols,
-                              .rows = rows,
-                              .cols = std::min(kColumnBlock, cols - c),
-                              .xt = x.panel(p) + c * kTokenPanel,
-                              .xt_stride = kTokenPanel,
-                              .tokens = x.PanelTokens(p),
-                              .accumulate = c > 0,
-                              .out = out,
-                              .out_stride = kTokenPanel});
-    }
+  const auto multiply = [&](const float* strip, std::int64_t rows, std::int64_t p,
+                            std::int64_t block, float* out) {
+    const std::int64_t c = block * kColumnBlock;
+    kernels.multiply_panel({.w = strip + c,
+                            .w_stride = cols,
+                            .rows = rows,
+                            .cols = std::min(kColumnBlock, cols - c),
+                            .xt = x.panel(p) + c * kTokenPanel,
+                            .xt_stride = kTokenPanel,
+                            .tokens = x.PanelTokens(p),
+                            .accumulate = block > 0,
+                            .out = out,
+                            .out_stride = kTokenPanel});
   };
-  return MultiplyStrips<float>(w, x, StripOf(cols), decode, multiply);
+  return MultiplyStrips<float>(w, x, StripOf(cols, kColumnBlock, x.tokens()), decode, multiply);
 }
 
 Matrix MatMulScaled(const EncodedMatrix& w, const QuantizedTokens& x,
@@ -62,9 +65,9 @@ Matrix MatMulScaled(const EncodedMatrix& w, const QuantizedTokens& x,
   CheckColumns(w, x.codes);
   const Kernels& kernels = ActiveKernels();
   const std::int64_t cols = w.cols();
-  const BlockShape block = w.block_shape();
-  CR_CHECK(block.cols == 0 || block.cols == x.group, "weight blocks of {} columns, tokens of {}",
-           block.cols, x.group);
+  const BlockShape shared = w.block_shape();
+  CR_CHECK(shared.cols == 0 || shared.cols == x.group, "weight blocks of {} columns, tokens of {}",
+           shared.cols, x.group);
   const auto decode = [&](std::int64_t begin, std::int64_t rows, float* strip) {
     if (dither_seed) {
       w.DecodeCodesDithered(begin, rows, *dither_seed, strip);
@@ -73,10 +76,14 @@ Matrix MatMulScaled(const EncodedMatrix& w, const QuantizedTokens& x,
     }
     ReadStripScales(w, begin, rows, (cols + x.group - 1) / x.group);
   };
-  const auto multiply = [&](const float* strip, std::int64_t, std::int64_t rows, std::int64_t p,
-                            float* out) {
-    std::fill_n(out, rows * kTokenPanel, 0.0f);
-    for (std::int64_t c = 0, b = 0; c < cols; c += x.group, ++b) {
+  // Whole groups, about kColumnBlock columns of them.
+  const std::int64_t groups = std::max<std::int64_t>(kColumnBlock / x.group, 1);
+  const auto multiply = [&](const float* strip, std::int64_t rows, std::int64_t p,
+                            std::int64_t block, float* out) {
+    if (block == 0) std::fill_n(out, rows * kTokenPanel, 0.0f);
+    const std::int64_t first = block * groups;
+    for (std::int64_t b = first; b < first + groups && b * x.group < cols; ++b) {
+      const std::int64_t c = b * x.group;
       kernels.multiply_panel(
           {.w = strip + c,
            .w_stride = cols,
@@ -85,14 +92,14 @@ Matrix MatMulScaled(const EncodedMatrix& w, const QuantizedTokens& x,
            .xt = x.codes.panel(p) + c * kTokenPanel,
            .xt_stride = kTokenPanel,
            .tokens = x.codes.PanelTokens(p),
-           .accumulate = false,
            .row_scale = StripScales(b),
            .token_scale = x.scales.data() + b * x.codes.padded() + p * kTokenPanel,
            .out = out,
            .out_stride = kTokenPanel});
     }
   };
-  return MultiplyStrips<float>(w, x.codes, StripOf(cols), decode, multiply);
+  const StripShape shape = StripOf(cols, groups * x.group, x.codes.tokens());
+  return MultiplyStrips<float>(w, x.codes, shape, decode, multiply);
 }
 
 }  // namespace cacheready

@@ -169,8 +169,8 @@ Matrix MatMulBf16(const EncodedMatrix& w, const Bf16Tokens& x, Bf16Numerics nume
   const auto decode = [&](std::int64_t begin, std::int64_t rows, std::uint32_t* strip) {
     DecodeStrip(kernels, operands, begin, rows, shape.words_per_row, strip);
   };
-  const auto multiply = [&](const std::uint32_t* strip, std::int64_t, std::int64_t rows,
-                            std::int64_t p, float* out) {
+  const auto multiply = [&](const std::uint32_t* strip, std::int64_t rows, std::int64_t p,
+                            std::int64_t, float* out) {
     alignas(64) float partial[kCallBlocks * kMaxStripRows * kTokenPanel];
     if (apply_scales) std::fill_n(out, rows * kTokenPanel, 0.0f);
     for (std::int64_t b = 0; b < columns.blocks; b += kCallBlocks) {

@@ -65,6 +65,16 @@ TEST(MatMul, IsOneChainPerOutputForEveryShape) {
   }
 }
 
+// More panels than are held at once, more columns than a block.
+TEST(MatMul, IsOneChainPerOutputForManyTokens) {
+  const std::int64_t tokens = 32 * kTokenPanel + 45, cols = 1030;
+  const Matrix w = Normals(100, cols, 1), x = Normals(tokens, cols, 2);
+  const Matrix y = MatMul(*MakeDenseMatrix(w), PackedTokens(x));
+  for (std::int64_t t = 0; t < tokens; t += 13) {
+    for (std::int64_t n = 0; n < 100; n += 33) ASSERT_EQ(y.at(t, n), Chain(w.row(n), x.row(t)));
+  }
+}
+
 TEST(MatMul, StaysWithinTheErrorBoundOfAChain) {
   const Matrix w = Normals(64, 700, 3), x = Normals(40, 700, 4);
   const Matrix y = MatMul(*MakeDenseMatrix(w), PackedTokens(x));

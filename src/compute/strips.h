@@ -20,7 +20,7 @@ namespace cacheready {
 inline constexpr std::int64_t kMaxStripRows = 96;
 
 // Memory of the calling thread that stays allocated from strip to strip, one for each word and use.
-enum class StripUse { kWeights, kDecoded, kScales };
+enum class StripUse { kWeights, kDecoded, kScales, kOutputs };
 template <typename Word, StripUse kUse>
 Word* StripMemory(std::int64_t words) {
   thread_local AlignedVector<Word> memory;
@@ -60,9 +60,10 @@ inline const float* StripScales(std::int64_t b) {
   return StripMemory<float, StripUse::kScales>(0) + b * kMaxStripRows;
 }
 
-// A strip: so many rows (at most kMaxStripRows) of so many words.
+// A strip: so many rows (at most kMaxStripRows) of so many words, multiplied in so many blocks of
+// columns.
 struct StripShape {
-  std::int64_t rows = 0, words_per_row = 0;
+  std::int64_t rows = 0, words_per_row = 0, blocks = 1;
 };
 
 // Asks for part `part` of `parts` of the stored bytes, so that decoding them will not wait.
@@ -76,8 +77,12 @@ inline void Prefetch(std::span<const std::byte> stored, std::int64_t part, std::
   }
 }
 
-// Calls multiply(strip, begin, rows, panel, out) for every strip of the rows of w and every panel
-// of tokens, after decode(begin, rows, strip) of it; gathers the outs.
+// Panels whose outs are held at once: more of them would not stay in the second cache.
+inline constexpr std::int64_t kHeldPanels = 32;
+
+// Calls multiply(strip, rows, panel, block, out) for every strip of the rows of w, every block of
+// its columns and every panel of tokens, after decode(begin, rows, strip) of it; gathers the outs,
+// which go on from block to block. A block of the strip stays in the second cache for many panels.
 template <typename Word, typename Tokens, typename Decode, typename Multiply>
 Matrix MultiplyStrips(const EncodedMatrix& w, const Tokens& x, const StripShape& shape,
                       Decode decode, Multiply multiply) {
@@ -85,18 +90,24 @@ Matrix MultiplyStrips(const EncodedMatrix& w, const Tokens& x, const StripShape&
   Matrix y(x.tokens(), w.rows());
   if (x.tokens() == 0) return y;
   ParallelFor((w.rows() + shape.rows - 1) / shape.rows, [&](std::int64_t s) {
-    const std::int64_t begin = s * shape.rows;
+    const std::int64_t begin = s * shape.rows, panel_out = shape.rows * kTokenPanel;
     const std::int64_t rows = std::min(shape.rows, w.rows() - begin);
     Word* strip = StripMemory<Word, StripUse::kWeights>(shape.rows * shape.words_per_row);
     decode(begin, rows, strip);
+    float* outs = StripMemory<float, StripUse::kOutputs>(kHeldPanels * panel_out);
     // The strip that this thread takes next, most likely.
     const std::int64_t next = std::min(begin + shape.rows * NumThreads(), w.rows());
     const auto next_bytes = w.StoredBytes(next, std::min(shape.rows, w.rows() - next));
-    alignas(64) float out[kMaxStripRows * kTokenPanel];
-    for (std::int64_t p = 0; p < x.panels(); ++p) {
-      Prefetch(next_bytes, p, x.panels());
-      multiply(strip, begin, rows, p, out);
-      const std::int64_t first = p * kTokenPanel;
+    const std::int64_t products = shape.blocks * x.panels();
+    for (std::int64_t i = 0; i < products; ++i) {
+      Prefetch(next_bytes, i, products);
+      const std::int64_t held = i / (kHeldPanels * shape.blocks) * kHeldPanels;  // the first one
+      const std::int64_t width = std::min(kHeldPanels, x.panels() - held);
+      const std::int64_t rest = i - held * shape.blocks, block = rest / width;
+      const std::int64_t p = held + rest % width, first = p * kTokenPanel;
+      float* out = outs + (p - held) * panel_out;
+      multiply(strip, rows, p, block, out);
+      if (block < shape.blocks - 1) continue;
       StorePanel(out, rows, begin, first, std::min(kTokenPanel, x.tokens() - first), y);
     }
   });
