@@ -34,6 +34,7 @@ struct ForwardRequest {
   std::string profile;  // "" = fp32
   std::string out;      // safetensors, docs/formats/forward.md
   bool dry_run = false;
+  std::string numerics = {};  // as in ScanRequest
 };
 Outcome Forward(const ForwardRequest& request);
 
@@ -52,6 +53,9 @@ struct ScanRequest {
   // "3/16": a part of the documents, into a folder of its own inside `out`; "auto": which one is
   // told by the launcher's variables (docs/clusters.md); "" = all, into `out` itself.
   std::string part = {};
+  // Arithmetic of the products of experts and mixers: "" or "fp32", "bf16", "auto", or the name of
+  // a class (docs/determinism.md). Part of what a scan and its plan are.
+  std::string numerics = {};
 };
 Outcome Scan(const ScanRequest& request);
 
@@ -120,7 +124,8 @@ struct EvaluateRequest {
   std::int64_t max_tokens = 2048;  // of a document
   std::int64_t tokens = 0;         // in all, sampled by domain; 0 = every document
   std::uint64_t seed = 0;
-  double margin = 0.005;  // nats per token, declared before
+  double margin = 0.005;      // nats per token, declared before
+  std::string numerics = {};  // as in ScanRequest
 };
 Outcome Evaluate(const EvaluateRequest& request);
 
@@ -152,7 +157,8 @@ struct CanonicalizeRequest {
   bool force = false;
   bool fresh = false;
   bool dry_run = false;
-  std::string command;  // as typed, for the report
+  std::string command;        // as typed, for the report
+  std::string numerics = {};  // of the scan, as in ScanRequest; check and eval compute in fp32
 };
 Outcome Canonicalize(const CanonicalizeRequest& request);
 

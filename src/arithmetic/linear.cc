@@ -25,8 +25,43 @@ bool UsesQuantizedActivations(const Arithmetic& arithmetic, Role role,
          weight.format() == "fp8-block";
 }
 
+// Roles whose products a bf16 class computes. A router decides by small differences of logits; a
+// gate is one output, a head is not repeated in every layer.
+bool UsesClass(Role role) {
+  switch (role) {
+    case Role::kMixerInput:
+    case Role::kMixerOutput:
+    case Role::kExpert:
+    case Role::kSharedExpert:
+    case Role::kDenseFfn:
+      return true;
+    case Role::kRouter:
+    case Role::kFp32Router:
+    case Role::kGate:
+    case Role::kHead:
+      return false;
+  }
+  CR_CHECK(false, "role {}", static_cast<int>(role));
+}
+
+Matrix MultiplyInBf16(const Arithmetic& arithmetic, Role role, const EncodedMatrix& weight,
+                      LinearInput& x) {
+  const Bf16Numerics numerics =
+      arithmetic.numerics == Numerics::kBf16Amx ? Bf16Numerics::kAmx : Bf16Numerics::kAvx512;
+  if (UsesQuantizedActivations(arithmetic, role, weight)) {
+    return MatMulBf16(weight, x.quantized_bf16(weight.block_shape().cols), numerics,
+                      {.dither_seed = arithmetic.dither_seed});
+  }
+  const WeightReading reading = arithmetic.profile->reading;
+  return MatMulBf16(weight, x.bf16(Bf16BlockColumns(weight, reading)), numerics,
+                    {.reading = reading, .dither_seed = arithmetic.dither_seed});
+}
+
 Matrix Multiply(const Arithmetic& arithmetic, Role role, const EncodedMatrix& weight,
                 LinearInput& x) {
+  if (arithmetic.numerics != Numerics::kFp32Chain && UsesClass(role)) {
+    return MultiplyInBf16(arithmetic, role, weight, x);
+  }
   if (UsesQuantizedActivations(arithmetic, role, weight)) {
     return MatMulScaled(weight, x.quantized(weight.block_shape().cols), arithmetic.dither_seed);
   }
@@ -48,6 +83,18 @@ const PackedTokens& LinearInput::packed() {
 const QuantizedTokens& LinearInput::quantized(std::int64_t group) {
   if (!quantized_ || quantized_->group != group) quantized_ = QuantizeTokensE4m3(x_, group);
   return *quantized_;
+}
+
+const Bf16Tokens& LinearInput::bf16(std::int64_t block) {
+  if (!bf16_ || bf16_block_ != block) bf16_.emplace(x_, block);
+  bf16_block_ = block;
+  return *bf16_;
+}
+
+const Bf16Tokens& LinearInput::quantized_bf16(std::int64_t group) {
+  if (!quantized_bf16_ || quantized_bf16_group_ != group) quantized_bf16_.emplace(quantized(group));
+  quantized_bf16_group_ = group;
+  return *quantized_bf16_;
 }
 
 Matrix Linear(const Arithmetic& arithmetic, Role role, const EncodedMatrix& weight, const Matrix& x,

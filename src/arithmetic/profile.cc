@@ -125,7 +125,9 @@ const Profile& DefaultProfile(std::string_view expert_format) {
   return kProfiles[expert_format == "fp8-block" ? kFp8W8a8 : kBf16Tp1];
 }
 
-Arithmetic Fp32Arithmetic() { return {.profile = &kProfiles[kFp32], .dither_seed = {}}; }
+Arithmetic Fp32Arithmetic(Numerics numerics) {
+  return {.profile = &kProfiles[kFp32], .dither_seed = {}, .numerics = numerics};
+}
 
 void Round(const Arithmetic& arithmetic, RoundingPoint point, std::span<float> values) {
   if (arithmetic.profile->at(point) == Rounding::kBf16) RoundToBf16(values);

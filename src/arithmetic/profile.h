@@ -9,7 +9,9 @@
 #include <string>
 #include <string_view>
 
+#include "arithmetic/numerics.h"
 #include "compute/matmul.h"
+#include "compute/matmul_bf16.h"
 #include "formats/encoded_matrix.h"
 #include "tensor/matrix.h"
 
@@ -77,22 +79,22 @@ const Profile& GetProfile(std::string_view name);  // Fails listing the names
 // The profile a checkpoint is served at by default: fp8-w8a8 for FP8 blocks, bf16-tp1 for bf16.
 const Profile& DefaultProfile(std::string_view expert_format);
 
-// The way one pass computes: a profile, and (for rendition noise) a dither of the stored weights.
+// The way one pass computes: a profile, (for rendition noise) a dither of the stored weights, and
+// the class of its matrix products.
 struct Arithmetic {
   const Profile* profile = nullptr;
   std::optional<std::uint64_t> dither_seed = {};
+  Numerics numerics = Numerics::kFp32Chain;
 };
-Arithmetic Fp32Arithmetic();
-
-// The bits of what this program computes depend on this name and the inputs only. Part of a plan's
-// identity.
-inline constexpr std::string_view kNumericsClass = "fp32-chain-1";
+// The profile "fp32": nothing is rounded but, in a bf16 class, the operands of its products.
+Arithmetic Fp32Arithmetic(Numerics numerics = Numerics::kFp32Chain);
 
 void Round(const Arithmetic& arithmetic, RoundingPoint point, std::span<float> values);
 
 // x [tokens, in] -> [tokens, out], rounded at kLinear (kRouterLogits for Role::kRouter, kLogits for
 // kHead, not at all for kFp32Router). A router is always an unquantized fixed-order fp32 dot
-// product. `bias` may be empty.
+// product, and so are kGate and kHead: a bf16 class is for mixers, experts and dense feed-forwards.
+// `bias` may be empty.
 Matrix Linear(const Arithmetic& arithmetic, Role role, const EncodedMatrix& weight, const Matrix& x,
               std::span<const float> bias = {});
 
@@ -103,11 +105,16 @@ class LinearInput {
   explicit LinearInput(const Matrix& x) : x_(x) {}
   const PackedTokens& packed();
   const QuantizedTokens& quantized(std::int64_t group);
+  // For weights whose scales are in blocks of `block` columns, see Bf16BlockColumns.
+  const Bf16Tokens& bf16(std::int64_t block);
+  const Bf16Tokens& quantized_bf16(std::int64_t group);
 
  private:
   const Matrix& x_;
   std::optional<PackedTokens> packed_;
   std::optional<QuantizedTokens> quantized_;
+  std::optional<Bf16Tokens> bf16_, quantized_bf16_;
+  std::int64_t bf16_block_ = 0, quantized_bf16_group_ = 0;
 };
 Matrix Linear(const Arithmetic& arithmetic, Role role, const EncodedMatrix& weight, LinearInput& x,
               std::span<const float> bias = {});

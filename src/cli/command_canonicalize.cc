@@ -25,6 +25,7 @@ void AddTextOptions(CLI::App* command, CanonicalizeRequest& request) {
 
 void AddDecisionOptions(CLI::App* command, CanonicalizeRequest& request) {
   command->add_option("--profile", request.profile, kProfileHelp);
+  command->add_option("--numerics", request.numerics, kNumericsHelp);
   command->add_option("--tolerance", request.tolerance,
                       "largest distance, in units of what two renditions of one expert differ by");
   command->add_option("--budget", request.budget,

@@ -14,6 +14,7 @@ void AddEvaluate(CLI::App& app, Invocation& invocation) {
   command->add_option("-t,--text", request->text, kTextHelp)->required();
   command->add_option("--profile", request->profile,
                       std::string(kProfileHelp) + "; fp32 measures SRC and OUT alone");
+  command->add_option("--numerics", request->numerics, kNumericsHelp);
   command->add_option("--max-tokens", request->max_tokens, "longer documents are cut")
       ->check(CLI::PositiveNumber);
   command->add_option("--tokens", request->tokens, "tokens in all, sampled by domain (0: all)")

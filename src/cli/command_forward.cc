@@ -14,6 +14,7 @@ void AddForward(CLI::App& app, Invocation& invocation) {
       ->required();
   command->add_option("-o,--output", request->out, "safetensors file to write")->required();
   command->add_option("--profile", request->profile, "arithmetic (default: fp32)");
+  command->add_option("--numerics", request->numerics, kNumericsHelp);
   command->add_flag("--dry-run", request->dry_run, kDryRunHelp);
   command->callback(
       [&invocation, request] { invocation.run = [request] { return Forward(*request); }; });

@@ -13,6 +13,7 @@ void AddScan(CLI::App& app, Invocation& invocation) {
   command->add_option("-c,--calibration", request->calibration, kTextHelp)->required();
   command->add_option("-o,--output", request->out, "folder of the scan")->required();
   command->add_option("--profile", request->profile, kProfileHelp);
+  command->add_option("--numerics", request->numerics, kNumericsHelp);
   command->add_option("--tokens", request->tokens, "calibration tokens")
       ->check(CLI::PositiveNumber);
   command->add_option("--document-tokens", request->document_tokens, "longer documents are cut")

@@ -42,7 +42,8 @@ ScanRequest ScanStage(const CanonicalizeRequest& request, const RunFolder& run) 
           .tolerance = request.tolerance,
           .memory_bytes = request.memory_bytes,
           .fresh = request.fresh,
-          .dry_run = request.dry_run};
+          .dry_run = request.dry_run,
+          .numerics = request.numerics};
 }
 
 PlanRequest PlanStage(const CanonicalizeRequest& request, const RunFolder& run) {

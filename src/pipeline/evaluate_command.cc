@@ -21,16 +21,17 @@ void RequireSameShape(const ModelInfo& base, const ModelInfo& other, const std::
 
 std::vector<Variant> VariantsOf(const Source& source, const Source* out,
                                 const EvaluateRequest& request) {
-  std::vector<Variant> variants = {{.name = "base", .arithmetic = Fp32Arithmetic()}};
+  const Arithmetic exact = Fp32Arithmetic(ParseNumerics(request.numerics));
+  std::vector<Variant> variants = {{.name = "base", .arithmetic = exact}};
   const Profile& profile = request.profile.empty()
                                ? DefaultProfile(source.model->info().expert_format)
                                : GetProfile(request.profile);
   if (profile.name != "fp32") {
-    variants.push_back(
-        {.name = fmt::format("base under {}", profile.name), .arithmetic = {.profile = &profile}});
+    variants.push_back({.name = fmt::format("base under {}", profile.name),
+                        .arithmetic = {.profile = &profile, .numerics = exact.numerics}});
   }
   if (out != nullptr) {
-    variants.push_back({.name = "new", .arithmetic = Fp32Arithmetic(), .model = out->model.get()});
+    variants.push_back({.name = "new", .arithmetic = exact, .model = out->model.get()});
   }
   return variants;
 }
@@ -54,12 +55,15 @@ Json EvaluateOnText(const Source& source, const Source* out, std::vector<Documen
   EvaluationJsonOptions options;
   options.bootstrap.seed = request.seed;
   options.margin = request.margin;
-  return ToJson(evaluation, options);
+  Json json = ToJson(evaluation, options);
+  json["numerics_class"] = NumericsClassName(ParseNumerics(request.numerics));
+  return json;
 }
 
 std::string EvaluationText(const Json& evaluation) {
   const Json& base = GetMember(evaluation, "base", "eval");
   FactList facts;
+  facts.Add("numerics class", GetString(evaluation, "numerics_class", "eval"));
   facts.Add("tokens", Grouped(GetInt(base, "tokens", "eval")));
   facts.Add("mean NLL", fmt::format("{:.6f} nats per token", GetDouble(base, "mean_nll", "eval")));
   facts.Add("perplexity", fmt::format("{:.4f}", GetDouble(base, "ppl", "eval")));

@@ -36,13 +36,14 @@ TokenBatch ReadBatch(const std::string& file, std::int64_t vocab) {
 Outcome Forward(const ForwardRequest& request) {
   const auto source = OpenSource(request.source);
   const Profile& profile = GetProfile(request.profile.empty() ? "fp32" : request.profile);
+  const Numerics numerics = ParseNumerics(request.numerics);
   const TokenBatch batch = ReadBatch(request.ids, source->model->info().vocab);
   RequireWritablePlace(request.out);
   Json json;
   json["schema"] = "cacheready.forward/1";
   json["family"] = source->model->info().family;
   json["profile"] = std::string(profile.name);
-  json["numerics_class"] = std::string(kNumericsClass);
+  json["numerics_class"] = std::string(NumericsClassName(numerics));
   json["tokens"] = batch.tokens();
   json["documents"] = batch.bounds.size() - 1;
   json["output"] = request.out;
@@ -50,8 +51,10 @@ Outcome Forward(const ForwardRequest& request) {
   FactList facts;
   facts.Add("tokens", fmt::format("{} in {} rows", batch.tokens(), batch.bounds.size() - 1));
   facts.Add("profile", std::string(profile.name));
+  facts.Add("numerics class", std::string(NumericsClassName(numerics)));
   if (!request.dry_run) {
-    const ForwardOutputs outputs = RunForward(*source->model, batch, {.profile = &profile});
+    const ForwardOutputs outputs =
+        RunForward(*source->model, batch, {.profile = &profile, .numerics = numerics});
     const std::vector<std::byte> bytes = SerializeForward(outputs);
     PublishFile(request.out, std::span<const std::byte>(bytes));
     const double margin = SmallestMargin(outputs);

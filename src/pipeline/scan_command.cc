@@ -34,6 +34,7 @@ std::string HeaderText(const ScanHeader& header, const std::string& scan) {
   facts.Add("scan", scan);
   if (!is_whole) facts.Add("part", fmt::format("{} of {}", header.part.number, header.part.of));
   facts.Add("profile", header.profile);
+  facts.Add("numerics class", header.numerics_class);
   facts.Add("text", fmt::format("{} tokens in {} documents, and a probe of {}", range.tokens,
                                 range.last - range.first, header.probe_tokens));
   facts.Add("routed layers", std::to_string(header.moe_layers.size()));
@@ -59,6 +60,16 @@ ScanOptions ToOptions(const ScanRequest& request) {
   return options;
 }
 
+// "auto" is a bf16 class only where activations are served in fewer bits: what other profiles do to
+// an expert is too near the error of the class, and would be refused.
+Numerics NumericsOf(const Source& source, const ScanRequest& request) {
+  const Profile& profile = request.profile.empty()
+                               ? DefaultProfile(source.model->info().expert_format)
+                               : GetProfile(request.profile);
+  const bool too_near = request.numerics == "auto" && !profile.quantize_activations_e4m3;
+  return too_near ? Numerics::kFp32Chain : ParseNumerics(request.numerics);
+}
+
 std::string ScanFolder(const ScanRequest& request, const ScanOptions& options) {
   if (request.part.empty()) return request.out;
   return (std::filesystem::path(request.out) / PartFolder(options.part)).string();
@@ -66,7 +77,8 @@ std::string ScanFolder(const ScanRequest& request, const ScanOptions& options) {
 
 ScanHeader ScanSource(const Source& source, std::vector<Document> documents,
                       const ScanRequest& request) {
-  const ScanOptions options = ToOptions(request);
+  ScanOptions options = ToOptions(request);
+  options.numerics = NumericsOf(source, request);
   return RunScan(source.checkpoint, *source.model, std::move(documents), options,
                  ScanFolder(request, options));
 }

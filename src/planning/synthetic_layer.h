@@ -103,7 +103,7 @@ class SyntheticLayer {
     header_.family = "synthetic";
     header_.options = Json::object();
     header_.profile = "fp8-w8a8";
-    header_.numerics_class = std::string(kNumericsClass);
+    header_.numerics_class = std::string(NumericsClassName(Numerics::kFp32Chain));
     header_.hidden = options_.hidden;
     header_.layers = 1;
     header_.moe_layers = {0};

@@ -10,6 +10,7 @@
 #include "base/parallel.h"
 #include "compute/sequence_ops.h"
 #include "scan/candidates.h"
+#include "scan/class_error.h"
 #include "scan/decoys.h"
 #include "scan/noise.h"
 #include "scan/pair_distances.h"
@@ -131,7 +132,10 @@ LayerRecord ScanLayer(const Checkpoint& checkpoint, const ScanText& text,
   const auto probe_sample = ProbeSamples(reference.logits, text.probe_rows, kProbeNoiseTokens);
   const std::vector<double> noise =
       RmsNoise(MeasureSamples(moe, reference.x, probe_sample, noise_source));
-  const PairSums probe = ProbeDistances(moe, reference.x, text.probe_rows, options.memory_bytes);
+  RequirePreciseClass(moe, reference.x, probe_sample, options.numerics,
+                      {layer, options.profile, noise});
+  const PairSums probe =
+      ProbeDistances(moe, reference.x, text.probe_rows, options.memory_bytes, options.numerics);
   const std::vector<ExpertPair> candidates = ChooseCandidates(probe, noise, options.tolerance);
 
   // With so many candidates the samples of all partners would cover the whole text: one shared
@@ -145,9 +149,9 @@ LayerRecord ScanLayer(const Checkpoint& checkpoint, const ScanText& text,
   record.samples = MeasureSamples(
       moe, reference.x, SampleTokens(reference.routing, experts, hashes, chooser), noise_source);
   Neighbours neighbours = FindNeighbours(probe);
-  record.pairs = MeasurePairs(moe, reference.x,
-                              Requests(candidates, NeighbourPairs(neighbours, candidates), options),
-                              {record.samples, text.probe_rows}, options.memory_bytes);
+  record.pairs = MeasurePairs(
+      moe, reference.x, Requests(candidates, NeighbourPairs(neighbours, candidates), options),
+      {record.samples, text.probe_rows}, options.memory_bytes, options.numerics);
   record.nearest = std::move(neighbours.nearest);
   record.nearest_distance = std::move(neighbours.distance);
   Detail(fmt::format("layer {}: {} of {} pairs are candidates", layer, candidates.size(),
@@ -159,7 +163,9 @@ LayerRecord ScanLayer(const Checkpoint& checkpoint, const ScanText& text,
   record.decoys =
       MeasureDecoys(moe, reference.x, members,
                     {options.seed, layer, options.tolerance, noise, probe_sample, record.samples});
-  if (!candidates.empty()) RecordRankedGram(moe, reference.x, options.memory_bytes, record);
+  if (!candidates.empty()) {
+    RecordRankedGram(moe, reference.x, options.memory_bytes, record, options.numerics);
+  }
   return record;
 }
 

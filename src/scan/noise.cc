@@ -9,21 +9,24 @@
 
 namespace cacheready {
 
+std::vector<float> RelativeDistances(const Matrix& found, const Matrix& reference) {
+  std::vector<float> distances;
+  for (std::int64_t r = 0; r < reference.rows(); ++r) {
+    const double difference = SquaredDistance(found.row(r), reference.row(r));
+    const double norm = SquaredNorm(reference.row(r));
+    const double relative = norm > 0 ? std::sqrt(difference / norm) : (difference > 0 ? 1.0 : 0.0);
+    distances.push_back(static_cast<float>(relative));
+  }
+  return distances;
+}
+
 std::vector<float> RenditionNoise(const MoeBlock& moe, std::int64_t expert, const Matrix& x,
                                   std::span<const std::int32_t> rows, const NoiseSource& source) {
   const Arithmetic served{source.profile,
                           HashWords({source.seed, static_cast<std::uint64_t>(source.layer),
                                      static_cast<std::uint64_t>(expert)})};
-  const Matrix rendition = RunExpert(served, moe, expert, x, rows);
-  const Matrix reference = RunExpert(Fp32Arithmetic(), moe, expert, x, rows);
-  std::vector<float> noise;
-  for (std::int64_t r = 0; r < reference.rows(); ++r) {
-    const double difference = SquaredDistance(rendition.row(r), reference.row(r));
-    const double norm = SquaredNorm(reference.row(r));
-    const double relative = norm > 0 ? std::sqrt(difference / norm) : (difference > 0 ? 1.0 : 0.0);
-    noise.push_back(static_cast<float>(relative));
-  }
-  return noise;
+  return RelativeDistances(RunExpert(served, moe, expert, x, rows),
+                           RunExpert(Fp32Arithmetic(), moe, expert, x, rows));
 }
 
 std::vector<double> NoisePerExpert(std::span<const std::vector<float>> noise) {

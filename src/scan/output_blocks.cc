@@ -43,7 +43,7 @@ std::int64_t OutputBlock::RowOf(std::int64_t expert, std::int32_t token) const {
 void ForEachOutputBlock(const MoeBlock& moe, const Matrix& x,
                         const std::vector<std::vector<std::int32_t>>& needed,
                         std::uint64_t budget_bytes,
-                        const std::function<void(const OutputBlock&)>& visit) {
+                        const std::function<void(const OutputBlock&)>& visit, Numerics numerics) {
   const std::uint64_t output_bytes = static_cast<std::uint64_t>(x.cols()) * sizeof(float);
   std::int32_t begin = 0;
   for (const std::int32_t end : BlockEnds(needed, x.rows(), budget_bytes / output_bytes)) {
@@ -58,7 +58,7 @@ void ForEachOutputBlock(const MoeBlock& moe, const Matrix& x,
       const auto last = std::lower_bound(first, needed[e].end(), end);
       block.tokens[e].assign(first, last);
       if (first != last) {
-        block.outputs[e] = RunExpert(Fp32Arithmetic(), moe, expert, x, block.tokens[e]);
+        block.outputs[e] = RunExpert(Fp32Arithmetic(numerics), moe, expert, x, block.tokens[e]);
       }
     });
     visit(block);

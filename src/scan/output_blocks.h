@@ -31,6 +31,7 @@ struct OutputBlock {
 void ForEachOutputBlock(const MoeBlock& moe, const Matrix& x,
                         const std::vector<std::vector<std::int32_t>>& needed,
                         std::uint64_t budget_bytes,
-                        const std::function<void(const OutputBlock&)>& visit);
+                        const std::function<void(const OutputBlock&)>& visit,
+                        Numerics numerics = Numerics::kFp32Chain);
 
 }  // namespace cacheready

@@ -97,7 +97,8 @@ void FillProbe(const NormedBlock& normed, ExpertPair pair, std::span<const std::
 
 std::vector<PairRecord> MeasurePairs(const MoeBlock& moe, const Matrix& x,
                                      std::span<const PairRequest> requests,
-                                     const PairTokens& tokens, std::uint64_t budget_bytes) {
+                                     const PairTokens& tokens, std::uint64_t budget_bytes,
+                                     Numerics numerics) {
   std::vector<PairRecord> records(requests.size());
   for (std::size_t n = 0; n < requests.size(); ++n) {
     records[n].i = requests[n].pair.i;
@@ -119,7 +120,7 @@ std::vector<PairRecord> MeasurePairs(const MoeBlock& moe, const Matrix& x,
       FillProbe(normed, request.pair, tokens.probe_rows, record.probe_distance);
     });
   };
-  ForEachOutputBlock(moe, x, NeededRows(requests, tokens), budget_bytes, fill);
+  ForEachOutputBlock(moe, x, NeededRows(requests, tokens), budget_bytes, fill, numerics);
   return records;
 }
 

@@ -28,6 +28,7 @@ struct PairTokens {
 // One record a request, in order: exact differences on the samples of both sides and on the probe.
 std::vector<PairRecord> MeasurePairs(const MoeBlock& moe, const Matrix& x,
                                      std::span<const PairRequest> requests,
-                                     const PairTokens& tokens, std::uint64_t budget_bytes);
+                                     const PairTokens& tokens, std::uint64_t budget_bytes,
+                                     Numerics numerics = Numerics::kFp32Chain);
 
 }  // namespace cacheready

@@ -76,12 +76,14 @@ void AddTokens(std::span<const Matrix> outputs, PairSums& sums) {
 }
 
 PairSums ProbeDistances(const MoeBlock& moe, const Matrix& x,
-                        std::span<const std::int32_t> probe_rows, std::uint64_t budget_bytes) {
+                        std::span<const std::int32_t> probe_rows, std::uint64_t budget_bytes,
+                        Numerics numerics) {
   PairSums sums(static_cast<std::int64_t>(moe.experts.size()));
   const std::vector<std::vector<std::int32_t>> needed(
       moe.experts.size(), std::vector<std::int32_t>(probe_rows.begin(), probe_rows.end()));
-  ForEachOutputBlock(moe, x, needed, budget_bytes,
-                     [&](const OutputBlock& block) { AddTokens(block.outputs, sums); });
+  ForEachOutputBlock(
+      moe, x, needed, budget_bytes,
+      [&](const OutputBlock& block) { AddTokens(block.outputs, sums); }, numerics);
   return sums;
 }
 

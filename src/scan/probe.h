@@ -43,7 +43,8 @@ void AddTokens(std::span<const Matrix> outputs, PairSums& sums);
 
 // All experts on the given rows of x.
 PairSums ProbeDistances(const MoeBlock& moe, const Matrix& x,
-                        std::span<const std::int32_t> probe_rows, std::uint64_t budget_bytes);
+                        std::span<const std::int32_t> probe_rows, std::uint64_t budget_bytes,
+                        Numerics numerics = Numerics::kFp32Chain);
 
 // Per expert up to `count` of the probe rows, ascending: those whose logits favour it most, ties to
 // the lower row. They stand for the tokens that select it, which a probe has too few of.

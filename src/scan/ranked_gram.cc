@@ -53,7 +53,7 @@ void PackedGram(std::span<const std::span<const float>> vectors, double* packed)
 }
 
 void RecordRankedGram(const MoeBlock& moe, const Matrix& x, std::uint64_t budget_bytes,
-                      LayerRecord& record) {
+                      LayerRecord& record, Numerics numerics) {
   const std::int64_t tokens = record.logits.rows();
   const std::int64_t ranked = std::min(2 * moe.router.top_k, moe.router.experts);
   const std::int64_t entries = (ranked + 1) * (ranked + 2) / 2;
@@ -65,7 +65,7 @@ void RecordRankedGram(const MoeBlock& moe, const Matrix& x, std::uint64_t budget
   const auto visit = [&](const OutputBlock& block) {
     std::vector<std::int32_t> rows(static_cast<std::size_t>(block.end_token - block.first_token));
     std::iota(rows.begin(), rows.end(), block.first_token);
-    const Matrix shared = RunShared(Fp32Arithmetic(), moe, GatherRows(record.x, rows));
+    const Matrix shared = RunShared(Fp32Arithmetic(numerics), moe, GatherRows(record.x, rows));
     const auto count = static_cast<std::int64_t>(rows.size());
     ParallelFor((count + kTokensPerTask - 1) / kTokensPerTask, [&](std::int64_t task) {
       std::vector<std::span<const float>> vectors(static_cast<std::size_t>(ranked) + 1);
@@ -83,7 +83,7 @@ void RecordRankedGram(const MoeBlock& moe, const Matrix& x, std::uint64_t budget
     });
   };
   ForEachOutputBlock(moe, record.x, TokensByExpert(record.ranked, ranked, moe.experts.size()),
-                     budget_bytes, visit);
+                     budget_bytes, visit, numerics);
 }
 
 }  // namespace cacheready

@@ -15,7 +15,7 @@ namespace cacheready {
 // Fills x, ranked, ranked_per_token and gram of `record` for the tokens [0, record.logits.rows()):
 // the experts ranked 1 ... 2k (all, where there are fewer), then the gated shared part.
 void RecordRankedGram(const MoeBlock& moe, const Matrix& x, std::uint64_t budget_bytes,
-                      LayerRecord& record);
+                      LayerRecord& record, Numerics numerics = Numerics::kFp32Chain);
 
 // Upper triangle, row by row, of the inner products of `vectors` (equal lengths); fp64 sums in
 // increasing index, as Dot() takes them.

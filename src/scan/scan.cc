@@ -67,9 +67,11 @@ struct LayerLoop {
   void Run(ScanJournal& journal) const {
     // Index 0 is what the model computes, index 1 what the profile makes of it.
     const std::array<Variant, 2> variants = {
-        Variant{.name = "fp32", .arithmetic = Fp32Arithmetic()},
+        Variant{.name = "fp32", .arithmetic = Fp32Arithmetic(options.numerics)},
         Variant{.name = options.profile,
-                .arithmetic = {.profile = &GetProfile(options.profile), .dither_seed = {}}}};
+                .arithmetic = {.profile = &GetProfile(options.profile),
+                               .dither_seed = {},
+                               .numerics = options.numerics}}};
     StreamState state = journal.Resume();
     if (state.hidden.empty()) state = BeginStream(model, text.batch, variants);
     const std::int64_t layers = model.info().layers;

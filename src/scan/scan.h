@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "arithmetic/numerics.h"
 #include "checkpoint/checkpoint.h"
 #include "model/model.h"
 #include "records/scan_record.h"
@@ -28,6 +29,7 @@ struct ScanOptions {
   std::int64_t shared_sample = 4096;   // tokens of that sample
   std::int64_t decoys_per_layer = 8;   // 0 = none
   std::uint64_t memory_bytes = std::uint64_t{1} << 30;  // for expert outputs held at once
+  Numerics numerics = Numerics::kFp32Chain;  // of both passes and the outputs that are compared
   ScanPart part;       // of the documents; the records of all parts merge (scan/merge.h)
   bool fresh = false;  // discard what another scan left in the folder
   // Called after each committed layer; may throw (tests interrupt here).

@@ -78,7 +78,7 @@ ScanHeader MakeScanHeader(const Checkpoint& checkpoint, const Model& model, cons
   header.family = info.family;
   header.layout_sha256 = checkpoint.LayoutSha256();
   header.profile = options.profile;
-  header.numerics_class = kNumericsClass;
+  header.numerics_class = NumericsClassName(options.numerics);
   header.seed = options.seed;
   header.hidden = info.hidden;
   header.layers = info.layers;

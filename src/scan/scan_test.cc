@@ -123,6 +123,63 @@ TEST_F(ScanTest, RefusesAFolderOfAnotherScanUnlessAskedToDiscardIt) {
   EXPECT_NE(Scan("a", options).key, first.key);
 }
 
+TEST_F(ScanTest, OfAnotherNumericsClassHasAnotherKeyAndDoesNotGoOn) {
+  ScanOptions options = FewTokens();
+  options.tokens = 64;
+  options.after_layer = [](std::int64_t layer) {
+    if (layer == 0) throw Interrupted("test");
+  };
+  EXPECT_THROW(Scan("a", options), Interrupted);
+  options.after_layer = nullptr;
+  options.numerics = Numerics::kBf16Avx512;
+  EXPECT_THROW(Scan("a", options), Error);
+  const ScanHeader header = Scan("b", options);
+  EXPECT_EQ(header.numerics_class, "bf16-avx512-1");
+  options.numerics = Numerics::kFp32Chain;
+  EXPECT_NE(Scan("a", options).key, header.key);
+  // The layer's input before its mixer is the same, what routers and experts get is near.
+  const LayerRecord bf16 = ReadLayerRecord(folder_ / "b", 0),
+                    fp32 = ReadLayerRecord(folder_ / "a", 0);
+  double difference = 0, norm = 0;
+  for (std::size_t i = 0; i < fp32.logits.values().size(); ++i) {
+    const double logit = fp32.logits.values()[i];
+    difference += std::pow(bf16.logits.values()[i] - logit, 2);
+    norm += std::pow(logit, 2);
+  }
+  EXPECT_GT(difference, 0);
+  EXPECT_LT(std::sqrt(difference / norm), 0x1p-7);  // two products of operands of 8 bits
+  // Noise is that of fp32 on both: its inputs differ by as little.
+  for (std::size_t e = 0; e < fp32.samples.size(); ++e) {
+    if (fp32.samples[e].noise.empty() || bf16.samples[e].tokens != fp32.samples[e].tokens) continue;
+    EXPECT_NEAR(bf16.samples[e].noise[0] / fp32.samples[e].noise[0], 1, 0.2);
+  }
+}
+
+// Serving BF16 weights in bf16 does to an expert little more than computing in a bf16 class does.
+TEST_F(ScanTest, IsRefusedInAClassWhoseErrorIsNearWhatTheProfileDoes) {
+  const Checkpoint olmoe =
+      Checkpoint::Open(fs::path(CACHEREADY_SOURCE_DIR) / "goldens/families/olmoe");
+  const std::unique_ptr<Model> model = DescribeModel(olmoe);
+  std::vector<Document> documents;
+  for (std::uint64_t d = 0; d < 40; ++d) {
+    Document& document = documents.emplace_back();
+    for (std::uint64_t i = 0; i < 64; ++i) {
+      document.ids.push_back(static_cast<std::int32_t>(320 * UniformAt(d, i)));
+    }
+    document.sha256 = std::to_string(d);
+  }
+  ScanOptions options = FewTokens();
+  RunScan(olmoe, *model, documents, options, folder_ / "fp32");
+  options.numerics = Numerics::kBf16Avx512;
+  try {
+    RunScan(olmoe, *model, documents, options, folder_ / "bf16");
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("use --numerics fp32"), std::string::npos)
+        << error.what();
+  }
+}
+
 TEST_F(ScanTest, RefusesWeightsThatScaleTheExpertsInputs) {
   const Checkpoint llama =
       Checkpoint::Open(fs::path(CACHEREADY_SOURCE_DIR) / "goldens/families/llama4_text");

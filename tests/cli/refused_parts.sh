@@ -42,7 +42,7 @@ SRC=$WORK/other differ "config, router tensors or tokenizer"
 cp "$WORK/b/part-0002-of-0002/layer-0001.safetensors" "$WORK/foreign.safetensors"
 TEXT=$WORK/unseen.jsonl differ "probe_documents"
 
-# What no command line makes: another numerics class, records of another checkpoint or part.
+# What no command line makes of this text: another numerics class, records of another checkpoint or part.
 cp -r "$two" "$WORK/changed"
 sed -i 's/"numerics_class": "fp32/"numerics_class": "bf16/' "$WORK/changed/scan.json"
 refuse "numerics classes" "$one" "$WORK/changed"
