@@ -13,6 +13,9 @@ namespace {
 
 constexpr std::int64_t kLanes = 8;
 constexpr int kTileRows = 6;
+// Steps over columns by which tokens are fetched before they are used: hardware stops fetching
+// ahead at the end of each page, of 32 columns of a panel.
+constexpr std::int64_t kStepsAhead = 64;
 
 // Adds a tile of chains to the outputs, scaled.
 template <int kRows, int kVectors>
@@ -48,6 +51,7 @@ void MultiplyTile(const PanelProduct& p, std::int64_t row, std::int64_t token) {
     for (int v = 0; v < kVectors; ++v) {
       tokens[v] = _mm256_loadu_ps(x + c * p.xt_stride + v * kLanes);
     }
+    _mm_prefetch(x + (c + kStepsAhead) * p.xt_stride, _MM_HINT_T0);
     for (int r = 0; r < kRows; ++r) {
       const __m256 weight = _mm256_set1_ps(w[r * p.w_stride + c]);
       for (int v = 0; v < kVectors; ++v) {

@@ -1,5 +1,5 @@
-// AVX512_BF16: VDPBF16PS, tiles of 8 rows x 32 tokens. Half the speed of fp32 on most CPUs: here
-// for the numbers of machines that count in it, not for speed.
+// AVX512_BF16: VDPBF16PS, tiles of 8 rows x 32 tokens. Twice the speed of fp32 on AMD's cores, half
+// of it on Intel's.
 // SPDX-License-Identifier: Apache-2.0
 #include <immintrin.h>
 
@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::int64_t kLanes = 16;
 constexpr int kTileRows = 8;  // divides kRowPad
+constexpr std::int64_t kPairsAhead = 64;
 
 __m512bh AsBf16(__m512i words) { return (__m512bh)words; }
 
@@ -24,6 +25,9 @@ void MultiplyTile(const std::uint32_t* w, std::int64_t w_stride, const std::uint
     __m512i tokens[kVectors];
     for (int v = 0; v < kVectors; ++v) {
       tokens[v] = _mm512_loadu_si512(x + i * kTokenPanel + v * kLanes);
+      if constexpr (kVectors > 1) {  // as for fp32
+        _mm_prefetch(x + (i + kPairsAhead) * kTokenPanel + v * kLanes, _MM_HINT_T0);
+      }
     }
     for (int r = 0; r < kTileRows; ++r) {
       const __m512i weight = _mm512_set1_epi32(static_cast<int>(w[r * w_stride + i]));
