@@ -5,6 +5,7 @@
 
 namespace cacheready::avx2 {
 
+constexpr int kLanes = 8;
 #include "formats/decode_loops.inc"
 
 namespace {

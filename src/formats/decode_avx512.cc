@@ -5,6 +5,7 @@
 
 namespace cacheready::avx512 {
 
+constexpr int kLanes = 16;
 #include "formats/decode_loops.inc"
 
 namespace {

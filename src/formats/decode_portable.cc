@@ -5,6 +5,7 @@
 
 namespace cacheready::portable {
 
+constexpr int kLanes = 4;
 #include "formats/decode_loops.inc"
 
 void WidenE4m3(const std::uint8_t* codes, std::int64_t count, const float* table, float* out) {

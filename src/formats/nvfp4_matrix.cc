@@ -3,7 +3,6 @@
 // multiplies; compressed-tensors weight_packed, weight_scale, and a weight_global_scale that
 // divides.
 // SPDX-License-Identifier: Apache-2.0
-#include <cmath>
 #include <memory>
 #include <vector>
 
@@ -54,12 +53,9 @@ class Nvfp4Matrix : public ScaledMatrix {
     } else {
       for (float& scale : out) scale *= global;
     }
-    for (const float scale : out) {
-      if (!std::isfinite(scale)) {
-        Fail("{}: tensor '{}' holds {}: the scales of '{}' leave the range of numbers",
-             tensors_.global.file, tensors_.global.name, global, tensors_.codes.name);
-      }
-    }
+    if (AllFinite(out)) return;
+    Fail("{}: tensor '{}' holds {}: the scales of '{}' leave the range of numbers",
+         tensors_.global.file, tensors_.global.name, global, tensors_.codes.name);
   }
 
  private:

@@ -29,12 +29,8 @@ void ReadStrided(const TensorView& tensor, std::int64_t begin, std::int64_t stri
 
 void RequireFinite(const TensorView& tensor, std::int64_t begin, std::int64_t stride,
                    std::span<const float> values) {
-  constexpr std::uint32_t kExponent = 0x7F800000u;
-  bool finite = true;  // of all, without a branch: the loop becomes vector code
-  for (const float value : values) {
-    finite &= (std::bit_cast<std::uint32_t>(value) & kExponent) != kExponent;
-  }
-  for (std::size_t i = 0; i < values.size() && !finite; ++i) {
+  if (AllFinite(values)) return;
+  for (std::size_t i = 0; i < values.size(); ++i) {
     if (std::isfinite(values[i])) continue;
     Fail("{}: tensor '{}' {} {} holds {} at element {}, expected a finite scale", tensor.file,
          tensor.name, DtypeName(tensor.dtype), ShapeText(tensor.shape), values[i],
@@ -84,6 +80,16 @@ void ReadEach(const TensorView& tensor, std::int64_t begin, std::int64_t stride,
 }  // namespace
 
 std::int64_t CeilDiv(std::int64_t a, std::int64_t b) { return a / b + (a % b != 0 ? 1 : 0); }
+
+// Without a branch: the loop becomes vector code.
+bool AllFinite(std::span<const float> values) {
+  constexpr std::uint32_t kExponent = 0x7F800000u;
+  std::uint32_t others = 0;
+  for (const float value : values) {
+    others += (std::bit_cast<std::uint32_t>(value) & kExponent) == kExponent;
+  }
+  return others == 0;
+}
 
 bool IsScaleDtype(Dtype dtype) {
   constexpr Dtype kScaleDtypes[] = {Dtype::kF32,    Dtype::kBF16,   Dtype::kF16,
