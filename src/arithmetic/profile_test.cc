@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "compute/test_matrices.h"
 #include "tensor/float_formats.h"
 
 namespace cacheready {
@@ -17,14 +18,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
-
-Matrix Normals(std::int64_t rows, std::int64_t cols, std::uint64_t seed) {
-  Matrix values(rows, cols);
-  for (std::size_t i = 0; i < values.values().size(); ++i) {
-    values.values()[i] = static_cast<float>(NormalAt(seed, i));
-  }
-  return values;
-}
 
 float Chain(std::span<const float> w, std::span<const float> x) {
   float sum = 0;

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/error_of.h"
 
 namespace cacheready {
 namespace {
@@ -15,18 +16,8 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-template <typename Action>
-std::string MessageOf(Action action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 std::string ParseError(std::string_view text) {
-  return MessageOf([&] { ParseJson(text, "f.json"); });
+  return ErrorOf([&] { ParseJson(text, "f.json"); });
 }
 
 TEST(Json, ReadsAllKindsOfValues) {
@@ -142,17 +133,17 @@ TEST(Json, GettersReturnTheMemberOrTheFallback) {
 TEST(Json, GettersNameTheFileTheKeyAndBothTypes) {
   const Json object =
       ParseJson(R"({"s": "x", "d": 1.5, "a": [], "big": 18446744073709551615})", "f");
-  EXPECT_EQ(MessageOf([&] { GetInt(object, "k", "c.json"); }), "c.json: key 'k' is missing");
-  EXPECT_EQ(MessageOf([&] { GetInt(object, "s", "c.json"); }),
+  EXPECT_EQ(ErrorOf([&] { GetInt(object, "k", "c.json"); }), "c.json: key 'k' is missing");
+  EXPECT_EQ(ErrorOf([&] { GetInt(object, "s", "c.json"); }),
             "c.json: key 's' is a string, expected an integer");
-  EXPECT_EQ(MessageOf([&] { GetInt(object, "d", "c.json", 1); }),
+  EXPECT_EQ(ErrorOf([&] { GetInt(object, "d", "c.json", 1); }),
             "c.json: key 'd' is 1.5, expected an integer");
-  EXPECT_EQ(MessageOf([&] { GetString(object, "a", "c.json"); }),
+  EXPECT_EQ(ErrorOf([&] { GetString(object, "a", "c.json"); }),
             "c.json: key 'a' is an array, expected a string");
-  EXPECT_THAT(MessageOf([&] { GetInt(object, "big", "c.json"); }), HasSubstr("too large"));
-  EXPECT_THAT(MessageOf([&] { GetBool(object, "s", "c.json", true); }), HasSubstr("is a string"));
-  EXPECT_THAT(MessageOf([&] { GetDouble(object, "s", "c.json", 1.0); }), HasSubstr("a number"));
-  EXPECT_THAT(MessageOf([&] { GetInt(Json::array(), "k", "c.json"); }),
+  EXPECT_THAT(ErrorOf([&] { GetInt(object, "big", "c.json"); }), HasSubstr("too large"));
+  EXPECT_THAT(ErrorOf([&] { GetBool(object, "s", "c.json", true); }), HasSubstr("is a string"));
+  EXPECT_THAT(ErrorOf([&] { GetDouble(object, "s", "c.json", 1.0); }), HasSubstr("a number"));
+  EXPECT_THAT(ErrorOf([&] { GetInt(Json::array(), "k", "c.json"); }),
               AllOf(HasSubstr("c.json"), HasSubstr("array"), HasSubstr("'k'")));
 }
 

@@ -15,7 +15,7 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Pair;
 
-std::string ErrorOf(std::string_view text) {
+std::string RefusalOf(std::string_view text) {
   try {
     ParseShardIndex(text, "index.json");
   } catch (const Error& error) {
@@ -24,7 +24,7 @@ std::string ErrorOf(std::string_view text) {
   return "no error";
 }
 
-#define EXPECT_REFUSED(error, reason) \
+#define EXPECT_INDEX_REFUSED(error, reason) \
   EXPECT_THAT(error, AllOf(HasSubstr("index.json: "), HasSubstr(reason)))
 
 TEST(ShardIndex, ReadsTensorsAndFilesSorted) {
@@ -54,22 +54,23 @@ TEST(ShardIndex, ReadsOtherShapesAlike) {
     EXPECT_EQ(index.total_size, 12u);
   }
   const auto refused = [](std::string_view metadata, std::string_view map, std::string_view end) {
-    return ErrorOf(
+    return RefusalOf(
         fmt::format(R"({{"metadata": {{{}}}, "weight_map": {{{}}}}}{})", metadata, map, end));
   };
   const char* const size = R"("total_size": 12)";
   const char* const map = R"("a": "1.safetensors")";
   EXPECT_EQ(refused(size, map, ""), "no error");
-  EXPECT_REFUSED(
+  EXPECT_INDEX_REFUSED(
       refused(size, R"("a": "1.safetensors", "b": "1.safetensors", "a": "1.safetensors")", ""),
       "duplicate key 'a'");
-  EXPECT_REFUSED(refused(R"("total_size": 12, "total_size": 13)", map, ""),
-                 "duplicate key 'total_size'");
-  EXPECT_REFUSED(refused(R"("x": 12, "x": 13, "total_size": 1)", map, ""), "duplicate key 'x'");
-  EXPECT_REFUSED(refused(size, R"("a": 1)", ""), "a value of type number");
-  EXPECT_REFUSED(refused(size, "", ""), "names no tensor");
-  EXPECT_REFUSED(refused(size, map, "}"), "line 1, column ");
-  EXPECT_REFUSED(refused(size, R"("a": "../1.safetensors")", ""), "without a folder");
+  EXPECT_INDEX_REFUSED(refused(R"("total_size": 12, "total_size": 13)", map, ""),
+                       "duplicate key 'total_size'");
+  EXPECT_INDEX_REFUSED(refused(R"("x": 12, "x": 13, "total_size": 1)", map, ""),
+                       "duplicate key 'x'");
+  EXPECT_INDEX_REFUSED(refused(size, R"("a": 1)", ""), "a value of type number");
+  EXPECT_INDEX_REFUSED(refused(size, "", ""), "names no tensor");
+  EXPECT_INDEX_REFUSED(refused(size, map, "}"), "line 1, column ");
+  EXPECT_INDEX_REFUSED(refused(size, R"("a": "../1.safetensors")", ""), "without a folder");
 }
 
 TEST(ShardIndex, OnlyNotesAnUnusableTotalSize) {
@@ -88,44 +89,47 @@ TEST(ShardIndex, RefusesFileNamesThatLeaveTheFolder) {
   for (const std::string_view file :
        {"../1.safetensors", "/etc/1.safetensors", "a/1.safetensors", "..", ".",
         "a\\\\1.safetensors", ".hidden.safetensors", "..safetensors"}) {
-    EXPECT_REFUSED(ErrorOf(fmt::format(R"({{"weight_map": {{"gate": "{}"}}}})", file)),
-                   "tensor 'gate' is placed in file '");
+    EXPECT_INDEX_REFUSED(RefusalOf(fmt::format(R"({{"weight_map": {{"gate": "{}"}}}})", file)),
+                         "tensor 'gate' is placed in file '");
   }
-  EXPECT_REFUSED(ErrorOf(R"({"weight_map": {"gate": ""}})"), "an empty name");
-  EXPECT_REFUSED(ErrorOf(R"({"weight_map": {"gate": "a\u0000.safetensors"}})"), "control");
-  EXPECT_REFUSED(ErrorOf(R"({"weight_map": {"gate": "a\n.safetensors"}})"), "control");
+  EXPECT_INDEX_REFUSED(RefusalOf(R"({"weight_map": {"gate": ""}})"), "an empty name");
+  EXPECT_INDEX_REFUSED(RefusalOf(R"({"weight_map": {"gate": "a\u0000.safetensors"}})"), "control");
+  EXPECT_INDEX_REFUSED(RefusalOf(R"({"weight_map": {"gate": "a\n.safetensors"}})"), "control");
 }
 
 TEST(ShardIndex, RefusesFilesOfAnotherKind) {
-  EXPECT_REFUSED(ErrorOf(R"({"weight_map": {"gate": "pytorch_model.bin"}})"),
-                 "expected a .safetensors file");
+  EXPECT_INDEX_REFUSED(RefusalOf(R"({"weight_map": {"gate": "pytorch_model.bin"}})"),
+                       "expected a .safetensors file");
 }
 
 TEST(ShardIndex, RefusesAMapThatIsNone) {
-  EXPECT_REFUSED(ErrorOf("{}"), "'weight_map' is missing");
-  EXPECT_REFUSED(ErrorOf("[]"), "expected an object");
-  EXPECT_REFUSED(ErrorOf("3"), "expected an object");
-  EXPECT_REFUSED(ErrorOf(R"({"weight_map": null})"), "'weight_map' is missing");
-  EXPECT_REFUSED(ErrorOf(R"({"weight_map": []})"), "expected an object");
-  EXPECT_REFUSED(ErrorOf(R"({"weight_map": "x"})"), "expected an object");
-  EXPECT_REFUSED(ErrorOf(R"({"weight_map": {}})"), "names no tensor");
-  EXPECT_REFUSED(ErrorOf(R"({"weight_map": {"gate": 1}})"), "tensor 'gate' a value of type number");
-  EXPECT_REFUSED(ErrorOf(R"({"weight_map": {"gate": ["1.safetensors"]}})"),
-                 "tensor 'gate' a value of type array");
+  EXPECT_INDEX_REFUSED(RefusalOf("{}"), "'weight_map' is missing");
+  EXPECT_INDEX_REFUSED(RefusalOf("[]"), "expected an object");
+  EXPECT_INDEX_REFUSED(RefusalOf("3"), "expected an object");
+  EXPECT_INDEX_REFUSED(RefusalOf(R"({"weight_map": null})"), "'weight_map' is missing");
+  EXPECT_INDEX_REFUSED(RefusalOf(R"({"weight_map": []})"), "expected an object");
+  EXPECT_INDEX_REFUSED(RefusalOf(R"({"weight_map": "x"})"), "expected an object");
+  EXPECT_INDEX_REFUSED(RefusalOf(R"({"weight_map": {}})"), "names no tensor");
+  EXPECT_INDEX_REFUSED(RefusalOf(R"({"weight_map": {"gate": 1}})"),
+                       "tensor 'gate' a value of type number");
+  EXPECT_INDEX_REFUSED(RefusalOf(R"({"weight_map": {"gate": ["1.safetensors"]}})"),
+                       "tensor 'gate' a value of type array");
 }
 
 TEST(ShardIndex, RefusesATensorThatIsPlacedTwice) {
-  EXPECT_REFUSED(ErrorOf(R"({"weight_map": {"a": "1.safetensors", "\u0061": "2.safetensors"}})"),
-                 "duplicate key 'a'");
-  EXPECT_REFUSED(ErrorOf(R"({"weight_map": {"a": "1.safetensors"}, "weight_map": {}})"),
-                 "duplicate key 'weight_map'");
+  EXPECT_INDEX_REFUSED(
+      RefusalOf(R"({"weight_map": {"a": "1.safetensors", "\u0061": "2.safetensors"}})"),
+      "duplicate key 'a'");
+  EXPECT_INDEX_REFUSED(RefusalOf(R"({"weight_map": {"a": "1.safetensors"}, "weight_map": {}})"),
+                       "duplicate key 'weight_map'");
 }
 
 TEST(ShardIndex, RefusesAGitLfsPointerAndBrokenJson) {
-  EXPECT_REFUSED(ErrorOf("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"),
-                 "git lfs pull");
-  EXPECT_REFUSED(ErrorOf(R"({"weight_map": {"a": "1.safetensors")"), "line 1, column ");
-  EXPECT_REFUSED(ErrorOf(""), "line 1, column 1");
+  EXPECT_INDEX_REFUSED(
+      RefusalOf("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"),
+      "git lfs pull");
+  EXPECT_INDEX_REFUSED(RefusalOf(R"({"weight_map": {"a": "1.safetensors")"), "line 1, column ");
+  EXPECT_INDEX_REFUSED(RefusalOf(""), "line 1, column 1");
 }
 
 }  // namespace

@@ -16,8 +16,8 @@
 namespace cacheready {
 namespace {
 
-std::vector<float> Normals(std::int64_t count, std::uint64_t seed) {
-  const Matrix row = cacheready::Normals(1, count, seed);
+std::vector<float> NormalVector(std::int64_t count, std::uint64_t seed) {
+  const Matrix row = Normals(1, count, seed);
   return {row.values().begin(), row.values().end()};
 }
 
@@ -42,10 +42,10 @@ TEST_P(EveryInstructionSet, PanelProductIsOneFusedChainPerOutput) {
     for (const std::int64_t cols : {0, 1, 3, 64, 129}) {
       for (const std::int64_t tokens : {16, 32, 48, 80}) {
         const std::int64_t w_stride = cols + 3, xt_stride = tokens + 5, out_stride = tokens + 1;
-        const std::vector<float> w = Normals(rows * w_stride, 1);
-        const std::vector<float> xt = Normals(std::max<std::int64_t>(1, cols * xt_stride), 2);
+        const std::vector<float> w = NormalVector(rows * w_stride, 1);
+        const std::vector<float> xt = NormalVector(std::max<std::int64_t>(1, cols * xt_stride), 2);
         for (const bool accumulate : {false, true}) {
-          std::vector<float> out = Normals(rows * out_stride, 3);
+          std::vector<float> out = NormalVector(rows * out_stride, 3);
           std::vector<float> expected = out;
           for (std::int64_t r = 0; r < rows; ++r) {
             for (std::int64_t t = 0; t < tokens; ++t) {
@@ -78,9 +78,11 @@ TEST_P(EveryInstructionSet, PanelProductWithScalesAddsTheScaledChain) {
   for (const std::int64_t rows : {1, 5, 6, 12, 13}) {
     for (const std::int64_t tokens : {16, 32, 48}) {
       constexpr std::int64_t kCols = 67;
-      const std::vector<float> w = Normals(rows * kCols, 1), xt = Normals(kCols * tokens, 2),
-                               row_scale = Normals(rows, 3), token_scale = Normals(tokens, 4);
-      std::vector<float> out = Normals(rows * tokens, 5);
+      const std::vector<float> w = NormalVector(rows * kCols, 1),
+                               xt = NormalVector(kCols * tokens, 2),
+                               row_scale = NormalVector(rows, 3),
+                               token_scale = NormalVector(tokens, 4);
+      std::vector<float> out = NormalVector(rows * tokens, 5);
       std::vector<float> expected = out;
       for (std::int64_t i = 0; i < rows * tokens; ++i) {
         const std::int64_t r = i / tokens, t = i % tokens;
@@ -132,10 +134,10 @@ TEST_P(EveryInstructionSet, TransposesAnyShape) {
   for (const std::int64_t rows : {1, 7, 8, 9, 32, 37}) {
     for (const std::int64_t cols : {1, 8, 15, 16, 33}) {
       const std::int64_t stride = rows + 2;
-      const std::vector<float> from = Normals(rows * cols, 1);
+      const std::vector<float> from = NormalVector(rows * cols, 1);
       std::vector<const float*> begins;
       for (std::int64_t r = 0; r < rows; ++r) begins.push_back(from.data() + r * cols);
-      std::vector<float> to = Normals(cols * stride, 2);
+      std::vector<float> to = NormalVector(cols * stride, 2);
       std::vector<float> expected = to;
       for (std::int64_t i = 0; i < rows * cols; ++i) {
         expected[static_cast<std::size_t>(i % cols * stride + i / cols)] =
@@ -149,9 +151,9 @@ TEST_P(EveryInstructionSet, TransposesAnyShape) {
 
 TEST_P(EveryInstructionSet, AddsScaledPartialsFused) {
   const std::int64_t rows = 7, tokens = 32;
-  const std::vector<float> partial = Normals(rows * tokens, 1), row_scale = Normals(rows, 2),
-                           token_scale = Normals(tokens, 3);
-  std::vector<float> sum = Normals(rows * tokens, 4);
+  const std::vector<float> partial = NormalVector(rows * tokens, 1),
+                           row_scale = NormalVector(rows, 2), token_scale = NormalVector(tokens, 3);
+  std::vector<float> sum = NormalVector(rows * tokens, 4);
   std::vector<float> expected = sum;
   for (std::size_t i = 0; i < sum.size(); ++i) {
     expected[i] = std::fma(partial[i], row_scale[i / 32] * token_scale[i % 32], expected[i]);
@@ -190,7 +192,7 @@ TEST_P(EveryInstructionSet, ExponentialHandlesTheEnds) {
 }
 
 TEST_P(EveryInstructionSet, SiluIsThatOfLongDouble) {
-  std::vector<float> x = Normals(50000, 12);
+  std::vector<float> x = NormalVector(50000, 12);
   for (float& value : x) value *= 8;
   x.push_back(100.0f);
   x.push_back(-100.0f);
@@ -208,14 +210,14 @@ TEST_P(EveryInstructionSet, SiluIsThatOfLongDouble) {
 TEST_P(EveryInstructionSet, GivesThePortableBitsForTheElementwiseLoops) {
   const Kernels& portable = AvailableKernels().front();
   for (const std::int64_t count : {1, 7, 15, 16, 33, 100}) {
-    std::vector<float> a = Normals(count, 1), b = a;
+    std::vector<float> a = NormalVector(count, 1), b = a;
     kernels().exponentials(count, a.data());
     portable.exponentials(count, b.data());
     EXPECT_TRUE(SameBits(a, b));
     kernels().silu(count, a.data());
     portable.silu(count, b.data());
     EXPECT_TRUE(SameBits(a, b));
-    const std::vector<float> left = Normals(count, 5), right = Normals(count, 6);
+    const std::vector<float> left = NormalVector(count, 5), right = NormalVector(count, 6);
     kernels().multiply_add(left.data(), right.data(), count, a.data());
     portable.multiply_add(left.data(), right.data(), count, b.data());
     EXPECT_TRUE(SameBits(a, b));
@@ -225,10 +227,10 @@ TEST_P(EveryInstructionSet, GivesThePortableBitsForTheElementwiseLoops) {
 TEST_P(EveryInstructionSet, GivesThePortableBitsForTheDeltaRule) {
   for (const std::int64_t value_dim : {1, 8, 24, 32, 50}) {
     const std::int64_t key_dim = 19;
-    const std::vector<float> q = Normals(key_dim, 1), k = Normals(key_dim, 2),
-                             v = Normals(value_dim, 3);
+    const std::vector<float> q = NormalVector(key_dim, 1), k = NormalVector(key_dim, 2),
+                             v = NormalVector(value_dim, 3);
     const auto run = [&](const Kernels& table) {
-      std::vector<float> state = Normals(key_dim * value_dim, 4);
+      std::vector<float> state = NormalVector(key_dim * value_dim, 4);
       std::vector<float> delta(v.size()), out(v.size());
       table.delta_step({.state = state.data(),
                         .key_dim = key_dim,

@@ -13,8 +13,8 @@
 namespace cacheready {
 namespace {
 
-constexpr std::int64_t kGroup = 32;
-constexpr std::int64_t kGroupBytes = kGroup / 2;
+constexpr std::int64_t kMxfp4Group = 32;
+constexpr std::int64_t kGroupBytes = kMxfp4Group / 2;
 
 bool IsPowerScale(Dtype dtype) { return dtype == Dtype::kU8 || dtype == Dtype::kF8E8M0; }
 
@@ -31,7 +31,7 @@ class Mxfp4Matrix : public ScaledMatrix {
                       .slice = static_cast<std::uint64_t>(stored.first),
                       .rows = stored.count,
                       .cols = cols,
-                      .block = {1, kGroup},
+                      .block = {1, kMxfp4Group},
                       .grid = kE2m1Grid}),
         codes_(codes),
         scales_(scales),
@@ -68,8 +68,8 @@ class Mxfp4Matrix : public ScaledMatrix {
 
 EncodedMatrixPtr OpenMatrix(const TensorView& codes, const TensorView& scales) {
   const bool fits = codes.dtype == Dtype::kU8 && codes.shape.size() == 2 &&
-                    scales.shape == std::vector<std::int64_t>{codes.shape[0],
-                                                              CeilDiv(2 * codes.shape[1], kGroup)};
+                    scales.shape == std::vector<std::int64_t>{
+                                        codes.shape[0], CeilDiv(2 * codes.shape[1], kMxfp4Group)};
   if (!fits) FailShapes(codes, scales, "U8 [out, in / 2] and U8 or F8_E8M0 [out, in / 32]");
   return std::make_unique<Mxfp4Matrix>(codes, scales, StoredRows{.count = codes.shape[0]},
                                        2 * codes.shape[1]);
@@ -92,7 +92,7 @@ EncodedMatrixPtr OpenSlice(const TensorView& blocks, const TensorView& scales,
   const std::int64_t rows = RowsOfSlice(blocks, shape[0], shape[1], slice);
   return std::make_unique<Mxfp4Matrix>(
       blocks, scales, StoredRows{slice.index * shape[1] + slice.row_begin, slice.row_stride, rows},
-      shape[2] * kGroup);
+      shape[2] * kMxfp4Group);
 }
 
 }  // namespace

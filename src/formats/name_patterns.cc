@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "formats/name_patterns.h"
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
-#include <memory>
 #include <utility>
 
 #include "base/error.h"
+#include "base/pcre2_pointers.h"
 
 namespace cacheready {
 namespace {
@@ -15,16 +12,6 @@ namespace {
 // Steps of one match, and of one nesting: far above what a pattern over module names takes.
 constexpr std::uint32_t kMatchLimit = 100'000;
 constexpr std::uint32_t kHeapLimitKib = 1'024;
-
-struct FreeCode {
-  void operator()(pcre2_code* code) const { pcre2_code_free(code); }
-};
-struct FreeMatchData {
-  void operator()(pcre2_match_data* data) const { pcre2_match_data_free(data); }
-};
-struct FreeMatchContext {
-  void operator()(pcre2_match_context* context) const { pcre2_match_context_free(context); }
-};
 
 std::string PcreMessage(int code) {
   PCRE2_UCHAR buffer[256];
@@ -83,13 +70,11 @@ std::string GlobRegex(std::string_view glob) {
 
 struct NamePatterns::Regex {
   std::string entry;
-  std::unique_ptr<pcre2_code, FreeCode> code;
+  Pcre2Code code;
 
   bool Matches(std::string_view name) const {
-    const std::unique_ptr<pcre2_match_data, FreeMatchData> data(
-        pcre2_match_data_create_from_pattern(code.get(), nullptr));
-    const std::unique_ptr<pcre2_match_context, FreeMatchContext> context(
-        pcre2_match_context_create(nullptr));
+    const Pcre2MatchData data(pcre2_match_data_create_from_pattern(code.get(), nullptr));
+    const Pcre2MatchContext context(pcre2_match_context_create(nullptr));
     CR_CHECK(data != nullptr && context != nullptr, "out of memory");
     pcre2_set_match_limit(context.get(), kMatchLimit);
     pcre2_set_heap_limit(context.get(), kHeapLimitKib);

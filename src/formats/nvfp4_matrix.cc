@@ -14,7 +14,7 @@
 namespace cacheready {
 namespace {
 
-constexpr std::int64_t kGroup = 16;
+constexpr std::int64_t kNvfp4Group = 16;
 
 struct Tensors {
   TensorView codes, scales, global;
@@ -27,7 +27,7 @@ class Nvfp4Matrix : public ScaledMatrix {
       : ScaledMatrix({.name = tensors.codes.name,
                       .rows = tensors.codes.shape[0],
                       .cols = 2 * tensors.codes.shape[1],
-                      .block = {1, kGroup},
+                      .block = {1, kNvfp4Group},
                       .grid = kE2m1Grid}),
         tensors_(tensors) {}
 
@@ -88,7 +88,7 @@ EncodedMatrixPtr OpenNvfp4(const FormatRequest& /*request*/, const WeightParts& 
   const bool fits =
       codes.shape.size() == 2 &&
       tensors.scales.shape ==
-          std::vector<std::int64_t>{codes.shape[0], CeilDiv(2 * codes.shape[1], kGroup)};
+          std::vector<std::int64_t>{codes.shape[0], CeilDiv(2 * codes.shape[1], kNvfp4Group)};
   if (!fits) {
     Fail(
         "{}: NVFP4 tensors '{}' {} and '{}' {} do not fit: expected [out, in / 2] and [out, in / "

@@ -5,9 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <functional>
 
 #include "base/error.h"
+#include "base/error_of.h"
 #include "base/random.h"
 #include "measure/tied_group.h"
 #include "synth/planted.h"
@@ -23,22 +23,13 @@ const Checkpoint& Source() {
   static const Checkpoint checkpoint = Checkpoint::Open(ReferenceFp8());
   return checkpoint;
 }
-const Model& Reference() {
+const Model& ReferenceModel() {
   static const std::unique_ptr<Model> model = DescribeModel(Source());
   return *model;
 }
 
-std::string ErrorOf(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 std::string RefusalOf(const PlannedGroup& group) {
-  return ErrorOf([&] { MakeOverrides(Reference(), Source(), std::span(&group, 1)); });
+  return ErrorOf([&] { MakeOverrides(ReferenceModel(), Source(), std::span(&group, 1)); });
 }
 
 // Router logits of every layer, for the original and with `overrides`.
@@ -50,9 +41,9 @@ std::vector<std::vector<Matrix>> RouterLogitsOf(const RouterOverrides& overrides
   const std::vector<Variant> variants = {{"original", Fp32Arithmetic()},
                                          {"new", Fp32Arithmetic(), &overrides}};
   std::vector<std::vector<Matrix>> logits(2);
-  StreamState state = BeginStream(Reference(), batch, variants);
+  StreamState state = BeginStream(ReferenceModel(), batch, variants);
   RunLayers(
-      Reference(), batch, variants,
+      ReferenceModel(), batch, variants,
       [&](std::int64_t, const Layer&, std::span<const LayerActivations> activations) {
         for (std::size_t v = 0; v < 2; ++v) logits[v].push_back(activations[v].logits);
       },
@@ -70,7 +61,7 @@ bool SameColumn(const Matrix& a, std::int64_t column_a, const Matrix& b, std::in
 TEST(Overrides, PlannedRowsReachTheRouterAndNoOtherRowChanges) {
   const std::vector<PlannedGroup> groups = {TiedToFirst(Source(), 1, {3, 9, 30}),
                                             TiedToFirst(Source(), 1, {4, 5})};
-  const auto logits = RouterLogitsOf(MakeOverrides(Reference(), Source(), groups));
+  const auto logits = RouterLogitsOf(MakeOverrides(ReferenceModel(), Source(), groups));
   EXPECT_TRUE(std::ranges::equal(logits[0][0].values(), logits[1][0].values()));  // layer 0
   const Matrix &before = logits[0][1], &after = logits[1][1];
   for (std::int64_t e = 0; e < 32; ++e) {
@@ -82,7 +73,8 @@ TEST(Overrides, PlannedRowsReachTheRouterAndNoOtherRowChanges) {
 
 TEST(Overrides, StoredRowsLaidInAgainChangeNoBit) {
   PlannedGroup group = TiedToFirst(Source(), 2, {7});
-  const auto logits = RouterLogitsOf(MakeOverrides(Reference(), Source(), std::span(&group, 1)));
+  const auto logits =
+      RouterLogitsOf(MakeOverrides(ReferenceModel(), Source(), std::span(&group, 1)));
   for (std::size_t n = 0; n < 4; ++n) {
     EXPECT_TRUE(std::ranges::equal(logits[0][n].values(), logits[1][n].values()));
   }
@@ -102,7 +94,7 @@ TEST(Overrides, RefusesAnotherDtypeOrRowWidth) {
   PlannedGroup group = TiedToFirst(Source(), 1, {3, 9});
   group.tensors[0].dtype = Dtype::kF16;
   EXPECT_THAT(RefusalOf(group), HasSubstr("stored as BF16, the plan's rows are F16"));
-  EXPECT_THAT(ErrorOf([&] { MakeOverrides(Reference(), std::span(&group, 1)); }),
+  EXPECT_THAT(ErrorOf([&] { MakeOverrides(ReferenceModel(), std::span(&group, 1)); }),
               HasSubstr("rows are f16, the checkpoint stores bf16"));
   group = TiedToFirst(Source(), 1, {3, 9});
   group.tensors[0].row.resize(510);
@@ -119,11 +111,11 @@ TEST(Overrides, RefusesExpertsThatAreNotThereAndRowsNamedTwice) {
   PlannedGroup group = TiedToFirst(Source(), 1, {3, 9});
   group.members[1] = 32;
   EXPECT_THAT(RefusalOf(group), HasSubstr("names row 32, the shape is [32, 256]"));
-  EXPECT_THAT(ErrorOf([&] { MakeOverrides(Reference(), std::span(&group, 1)); }),
+  EXPECT_THAT(ErrorOf([&] { MakeOverrides(ReferenceModel(), std::span(&group, 1)); }),
               HasSubstr("names expert 32, the layer has 32"));
   const std::vector<PlannedGroup> overlapping = {TiedToFirst(Source(), 1, {3, 9}),
                                                  TiedToFirst(Source(), 1, {9, 11})};
-  EXPECT_THAT(ErrorOf([&] { MakeOverrides(Reference(), Source(), overlapping); }),
+  EXPECT_THAT(ErrorOf([&] { MakeOverrides(ReferenceModel(), Source(), overlapping); }),
               HasSubstr("row 9 is named twice"));
 }
 
@@ -131,7 +123,7 @@ TEST(Overrides, RoutersOfAPatchedCopyAreItsStoredRows) {
   const ScratchFolder scratch;
   WritePlanted(Source(), {}, scratch / "planted");
   const Checkpoint planted = Checkpoint::Open(scratch / "planted");
-  const RouterOverrides overrides = RoutersOf(*DescribeModel(planted), Reference());
+  const RouterOverrides overrides = RoutersOf(*DescribeModel(planted), ReferenceModel());
   ASSERT_EQ(overrides.size(), 4u);
   const Matrix weight = DecodeAll(*overrides.at(2).weight);
   EXPECT_TRUE(std::ranges::equal(weight.values(), ReadFloats(planted.GetTensor(GateOf(2)))));

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/error_of.h"
 
 namespace cacheready {
 namespace {
@@ -13,20 +14,10 @@ using ::testing::HasSubstr;
 
 const ConfigReader Reader(const Json& json) { return ConfigReader(json, "config.json"); }
 
-template <typename Body>
-std::string MessageOf(Body body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 TEST(ConfigReader, SizesAreFoundUnderAnyOfTheirNames) {
   const Json json = {{"num_local_experts", 8}};
   EXPECT_EQ(Reader(json).Size({"num_experts", "num_local_experts"}), 8);
-  EXPECT_THAT(MessageOf([&] {
+  EXPECT_THAT(ErrorOf([&] {
                 Reader(json).Size({"n_routed_experts", "experts"});
               }),
               HasSubstr("'n_routed_experts', 'experts'"));
@@ -41,9 +32,9 @@ TEST(ConfigReader, SizesBelowOneAreRefused) {
 
 TEST(ConfigReader, SizesThatNoMemoryHoldsAreRefused) {
   const Json json = {{"hidden_size", 1LL << 40}, {"num_hidden_layers", 100000}};
-  EXPECT_THAT(MessageOf([&] { Reader(json).Size("hidden_size"); }), HasSubstr("'hidden_size'"));
-  EXPECT_THAT(MessageOf([&] { Reader(json).Count("hidden_size", 0); }), HasSubstr("at most"));
-  EXPECT_THAT(MessageOf([&] { ReadNumLayers(Reader(json)); }), HasSubstr("'num_hidden_layers'"));
+  EXPECT_THAT(ErrorOf([&] { Reader(json).Size("hidden_size"); }), HasSubstr("'hidden_size'"));
+  EXPECT_THAT(ErrorOf([&] { Reader(json).Count("hidden_size", 0); }), HasSubstr("at most"));
+  EXPECT_THAT(ErrorOf([&] { ReadNumLayers(Reader(json)); }), HasSubstr("'num_hidden_layers'"));
 }
 
 TEST(ConfigReader, OtherMathematicsIsRefusedByKeyAndValue) {
@@ -52,13 +43,13 @@ TEST(ConfigReader, OtherMathematicsIsRefusedByKeyAndValue) {
                      {"decoder_sparse_step", 2},
                      {"mlp_only_layers", {1, 2}}};
   const ConfigReader config = Reader(json);
-  EXPECT_THAT(MessageOf([&] { config.RequireText("hidden_act", "silu"); }),
+  EXPECT_THAT(ErrorOf([&] { config.RequireText("hidden_act", "silu"); }),
               HasSubstr("config.json: key 'hidden_act' is \"gelu\", and only \"silu\""));
-  EXPECT_THAT(MessageOf([&] { config.RequireFlag("attention_bias", false); }),
+  EXPECT_THAT(ErrorOf([&] { config.RequireFlag("attention_bias", false); }),
               HasSubstr("'attention_bias' is true"));
-  EXPECT_THAT(MessageOf([&] { config.RequireInteger("decoder_sparse_step", 1); }),
+  EXPECT_THAT(ErrorOf([&] { config.RequireInteger("decoder_sparse_step", 1); }),
               HasSubstr("'decoder_sparse_step' is 2"));
-  EXPECT_THAT(MessageOf([&] { config.RequireEmpty("mlp_only_layers"); }),
+  EXPECT_THAT(ErrorOf([&] { config.RequireEmpty("mlp_only_layers"); }),
               HasSubstr("'mlp_only_layers' is [1,2]"));
 }
 
@@ -77,9 +68,9 @@ TEST(ConfigReader, NumbersAndPresenceAreRequiredByKey) {
   const Json json = {{"limit", 7.5}, {"window", 0}};
   const ConfigReader config = Reader(json);
   EXPECT_NO_THROW(config.RequireNumber("limit", 7.5));
-  EXPECT_THAT(MessageOf([&] { config.RequireNumber("limit", 7); }),
+  EXPECT_THAT(ErrorOf([&] { config.RequireNumber("limit", 7); }),
               HasSubstr("key 'limit' is 7.5, and only 7 is implemented"));
-  EXPECT_THAT(MessageOf([&] { config.RequireAbsent("window"); }),
+  EXPECT_THAT(ErrorOf([&] { config.RequireAbsent("window"); }),
               HasSubstr("key 'window' is 0, and only null is implemented"));
 }
 
@@ -100,7 +91,7 @@ TEST(ConfigReader, LayerTypesMustBeKnownAndCoverAllLayers) {
   const Json given = {{"layer_types", {"b", "b"}}};
   EXPECT_THAT(LayerTypes(Reader(given), 2, {"a", "b"}, fallback), ::testing::ElementsAre("b", "b"));
   EXPECT_THROW(LayerTypes(Reader(given), 3, {"a", "b"}, fallback), Error);
-  EXPECT_THAT(MessageOf([&] { LayerTypes(Reader(given), 2, {"a"}, fallback); }),
+  EXPECT_THAT(ErrorOf([&] { LayerTypes(Reader(given), 2, {"a"}, fallback); }),
               HasSubstr("holds 'b'"));
 }
 

@@ -8,17 +8,15 @@
 #include "planning/budget.h"
 
 #include <algorithm>
-#include <limits>
 #include <numeric>
 #include <utility>
 
 #include "base/error.h"
 #include "base/parallel.h"
+#include "planning/numbers.h"
 
 namespace cacheready {
 namespace {
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 std::vector<double> UsageOf(const Routing& routing, std::span<const std::int32_t> members) {
   std::vector<double> usage(members.size(), 0.0);

@@ -12,17 +12,16 @@
 #include "planning/grouping.h"
 
 #include <algorithm>
-#include <limits>
 #include <set>
 #include <utility>
 
 #include "base/error.h"
+#include "planning/numbers.h"
 
 namespace cacheready {
 namespace {
 
 constexpr double kCut = 1.0;
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 double DistanceWithin(const PairRatios& ratios, const GroupingOptions& options, std::int64_t i,
                       std::int64_t j) {

@@ -22,11 +22,10 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "planning/numbers.h"
 
 namespace cacheready {
 namespace {
-
-std::size_t At(std::int64_t index) { return static_cast<std::size_t>(index); }
 
 // c^T G c with the upper triangle of G [n, n] packed row by row; `c` may be shorter than n.
 double QuadraticForm(std::span<const double> packed, std::size_t n, std::span<const double> c) {
@@ -145,7 +144,7 @@ std::optional<double> OutputChange::FromDistances(std::int64_t token,
         continue;
       }
       const DistanceRange& range = distances_->At(parts[a].expert, parts[b].expert);
-      if (range.high == std::numeric_limits<double>::infinity()) return std::nullopt;
+      if (range.high == kInfinity) return std::nullopt;
       const double distance = product < 0
                                   ? range.high * std::max(parts[a].high_norm, parts[b].high_norm)
                                   : range.low * std::max(parts[a].low_norm, parts[b].low_norm);

@@ -17,16 +17,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "base/error.h"
 #include "base/random.h"
 #include "base/statistics.h"
+#include "planning/numbers.h"
 
 namespace cacheready {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kProbeFactor = 2.0;
 
 double RatioTo(double value, double threshold) {

@@ -10,13 +10,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 #include <utility>
 
 #include "base/error.h"
 #include "base/math.h"
 #include "base/parallel.h"
+#include "planning/numbers.h"
 
 namespace cacheready {
 namespace {
@@ -45,8 +45,6 @@ double RankValue(const RouterSpec& spec, float logit, float selection_bias) {
   if (spec.selection_bias.empty()) return static_cast<double>(logit);
   return Sigmoid(static_cast<double>(logit)) + static_cast<double>(selection_bias);
 }
-
-std::size_t At(std::int64_t index) { return static_cast<std::size_t>(index); }
 
 struct TokenEffects {
   bool counts_changed = false;
@@ -114,7 +112,7 @@ Replay::Replay(const LayerRecord& record, RouterSpec spec, const OutputDistances
 }
 
 double Replay::EntryLevel(std::int64_t token) const {
-  double level = std::numeric_limits<double>::infinity();
+  double level = kInfinity;
   for (const std::int32_t e : current_.ids_of(token)) {
     const float bias = spec_.selection_bias.empty() ? 0.0f : spec_.selection_bias[At(e)];
     level = std::min(level, RankValue(spec_, logits_.at(token, e), bias));

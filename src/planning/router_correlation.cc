@@ -21,6 +21,7 @@
 #include "base/math.h"
 #include "base/parallel.h"
 #include "base/random.h"
+#include "planning/numbers.h"
 
 namespace cacheready {
 namespace {
@@ -30,8 +31,6 @@ constexpr int kIterations = 200;
 constexpr double kRelaxation = 0.05;
 constexpr double kFloor = 1e-8;
 constexpr double kCoupling = 0.7;
-
-std::size_t At(std::int64_t index) { return static_cast<std::size_t>(index); }
 
 void SoftmaxInto(std::span<const float> logits, std::span<double> probabilities) {
   const float largest = *std::max_element(logits.begin(), logits.end());

@@ -14,7 +14,7 @@
 namespace cacheready {
 namespace {
 
-constexpr std::string_view kSchema = "cacheready.layer-record/1";
+constexpr std::string_view kRecordSchema = "cacheready.layer-record/1";
 
 std::int64_t Size(const auto& container) { return static_cast<std::int64_t>(container.size()); }
 
@@ -350,7 +350,7 @@ void WriteLayerRecord(const std::filesystem::path& scan, const LayerRecord& reco
   }
 
   Json json;
-  json["schema"] = std::string(kSchema);
+  json["schema"] = std::string(kRecordSchema);
   json["layer"] = record.layer;
   json["ranked_per_token"] = record.ranked_per_token;
   json["router"] = RouterToJson(record.router);
@@ -361,7 +361,8 @@ LayerRecord ReadLayerRecord(const std::filesystem::path& scan, std::int64_t laye
   const RecordFile file(LayerRecordFile(scan, layer));
   const Json json = ParseJson(file.metadata(), file.name());
   const std::string schema = GetString(json, "schema", file.name());
-  if (schema != kSchema) Fail("{}: schema is '{}', expected '{}'", file.name(), schema, kSchema);
+  if (schema != kRecordSchema)
+    Fail("{}: schema is '{}', expected '{}'", file.name(), schema, kRecordSchema);
   LayerRecord record;
   record.layer = GetInt(json, "layer", file.name());
   if (record.layer != layer) {

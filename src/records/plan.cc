@@ -15,7 +15,7 @@
 namespace cacheready {
 namespace {
 
-constexpr std::string_view kSchema = "cacheready.plan/1";
+constexpr std::string_view kPlanSchema = "cacheready.plan/1";
 
 std::vector<std::byte> BytesFromBase64(const std::string& text, std::string_view what) {
   const std::string decoded = FromBase64(text, what);
@@ -130,7 +130,7 @@ Json ToJson(const Plan& plan) {
   const auto array = [](const Json& value) { return value.is_null() ? Json::array() : value; };
   const auto object = [](const Json& value) { return value.is_null() ? Json::object() : value; };
   Json json;
-  json["schema"] = std::string(kSchema);
+  json["schema"] = std::string(kPlanSchema);
   json["tool_version"] = plan.tool_version;
   json["family"] = plan.family;
   json["profile"] = plan.profile;
@@ -151,7 +151,7 @@ Json ToJson(const Plan& plan) {
 
 Plan PlanFromJson(const Json& json, std::string_view what) {
   const std::string schema = GetString(json, "schema", what);
-  if (schema != kSchema) Fail("{}: schema is '{}', expected '{}'", what, schema, kSchema);
+  if (schema != kPlanSchema) Fail("{}: schema is '{}', expected '{}'", what, schema, kPlanSchema);
   Plan plan;
   plan.tool_version = GetString(json, "tool_version", what);
   plan.family = GetString(json, "family", what);

@@ -7,20 +7,12 @@
 #include <functional>
 
 #include "base/error.h"
+#include "base/error_of.h"
 
 namespace cacheready {
 namespace {
 
 using ::testing::HasSubstr;
-
-std::string ErrorOf(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 Plan SmallPlan() {
   Plan plan;

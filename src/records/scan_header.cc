@@ -10,7 +10,7 @@
 namespace cacheready {
 namespace {
 
-constexpr std::string_view kSchema = "cacheready.scan/1";
+constexpr std::string_view kScanSchema = "cacheready.scan/1";
 constexpr std::string_view kFile = "scan.json";
 constexpr std::int64_t kMostTokens = std::int64_t{1} << 30;  // records count them in 32 bits
 
@@ -82,7 +82,7 @@ std::vector<std::int64_t> LayersFromJson(const Json& array, std::int64_t layers,
 
 void WriteScanHeader(const std::filesystem::path& scan, const ScanHeader& header) {
   Json json;
-  json["schema"] = std::string(kSchema);
+  json["schema"] = std::string(kScanSchema);
   json["tool_version"] = header.tool_version;
   json["key"] = header.key;
   json["family"] = header.family;
@@ -109,7 +109,7 @@ ScanHeader ReadScanHeader(const std::filesystem::path& scan) {
   }
   const Json json = ParseJson(ReadTextFile(path), what);
   const std::string schema = GetString(json, "schema", what);
-  if (schema != kSchema) Fail("{}: schema is '{}', expected '{}'", what, schema, kSchema);
+  if (schema != kScanSchema) Fail("{}: schema is '{}', expected '{}'", what, schema, kScanSchema);
   ScanHeader header;
   header.tool_version = GetString(json, "tool_version", what);
   header.key = GetString(json, "key", what);

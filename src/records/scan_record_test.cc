@@ -7,10 +7,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <fstream>
-#include <functional>
 #include <limits>
 
 #include "base/error.h"
+#include "base/error_of.h"
 #include "io/mapped_file.h"
 #include "records/record_tensors.h"
 
@@ -31,15 +31,6 @@ class ScanRecord : public ::testing::Test {
   void TearDown() override { std::filesystem::remove_all(folder_); }
   std::filesystem::path folder_;
 };
-
-std::string ErrorOf(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 Matrix Filled(std::int64_t rows, std::int64_t cols, float first) {
   Matrix matrix(rows, cols);

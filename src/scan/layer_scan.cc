@@ -23,12 +23,6 @@ namespace {
 
 constexpr std::int64_t kProbeNoiseTokens = 64;  // probe tokens on which an expert's unit is taken
 
-Matrix FirstRows(const Matrix& source, std::int64_t count) {
-  Matrix rows(count, source.cols());
-  std::copy_n(source.values().begin(), rows.values().size(), rows.values().begin());
-  return rows;
-}
-
 // Stored bytes of one router tensor; nothing where the family has none.
 void CopyTensor(const Checkpoint& checkpoint, const std::string& name, Dtype& dtype,
                 std::vector<std::byte>& bytes) {

@@ -14,12 +14,6 @@ namespace {
 constexpr std::size_t kLanes = 8;  // sums of one row of the triangle taken side by side
 constexpr std::int64_t kTokensPerTask = 64;
 
-Matrix FirstRows(const Matrix& source, std::int64_t count) {
-  Matrix rows(count, source.cols());
-  std::copy_n(source.values().begin(), rows.values().size(), rows.values().begin());
-  return rows;
-}
-
 // Tokens of each expert, ascending, from `per_token` experts a token.
 std::vector<std::vector<std::int32_t>> TokensByExpert(const std::vector<std::int32_t>& ranked,
                                                       std::int64_t per_token, std::size_t experts) {

@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/error_of.h"
 #include "base/parallel.h"
 #include "base/random.h"
 #include "checkpoint/safetensors_header.h"
@@ -59,16 +60,6 @@ bool SameBits(std::span<const float> a, std::span<const float> b) {
 bool SameRows(const Matrix& whole, std::int64_t begin, const Matrix& part) {
   const auto first = static_cast<std::size_t>(begin * whole.cols());
   return SameBits(whole.values().subspan(first, part.values().size()), part.values());
-}
-
-template <typename Body>
-std::string MessageOf(Body body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 class StreamInProfile : public ::testing::TestWithParam<const char*> {};
@@ -226,14 +217,14 @@ TEST(Stream, ForcedIdsOfAnotherShapeAreRefused) {
   const TokenBatch batch = RandomBatch({20});
   const ForcedIds forced = {{1, {0, 1, 2, 3}}};
   EXPECT_THAT(
-      MessageOf([&] { RunForward(Reference(), batch, ArithmeticOf("fp32"), &forced); }),
+      ErrorOf([&] { RunForward(Reference(), batch, ArithmeticOf("fp32"), &forced); }),
       HasSubstr("layer 1: 4 expert ids are given for 20 tokens that select 4 experts each"));
 }
 
 TEST(Stream, ForcedIdsOutsideTheExpertsAreRefused) {
   const TokenBatch batch = RandomBatch({1});
   const ForcedIds forced = {{1, {0, 1, 2, 32}}};
-  EXPECT_THAT(MessageOf([&] { RunForward(Reference(), batch, ArithmeticOf("fp32"), &forced); }),
+  EXPECT_THAT(ErrorOf([&] { RunForward(Reference(), batch, ArithmeticOf("fp32"), &forced); }),
               HasSubstr("layer 1: expert id 32 is given, and the layer has 32 experts"));
 }
 
@@ -246,14 +237,14 @@ TEST(Stream, ANaNIsAnErrorThatNamesLayerRunAndTensor) {
   const std::vector<Variant> variants = {{"stored", ArithmeticOf("fp32")},
                                          {"broken", ArithmeticOf("fp32"), &overrides}};
   StreamState state = BeginStream(Reference(), batch, variants);
-  EXPECT_THAT(MessageOf([&] { RunLayers(Reference(), batch, variants, {}, state); }),
+  EXPECT_THAT(ErrorOf([&] { RunLayers(Reference(), batch, variants, {}, state); }),
               HasSubstr("layer 2, run 'broken', router logits"));
 }
 
 TEST(Stream, TokenIdsOutsideTheVocabularyAreRefused) {
   TokenBatch batch = RandomBatch({3});
   batch.ids[1] = 4096;
-  EXPECT_THAT(MessageOf([&] { RunForward(Reference(), batch, ArithmeticOf("fp32")); }),
+  EXPECT_THAT(ErrorOf([&] { RunForward(Reference(), batch, ArithmeticOf("fp32")); }),
               HasSubstr("token 1 of the batch has id 4096"));
   batch.ids[1] = -1;
   EXPECT_THROW(RunForward(Reference(), batch, ArithmeticOf("fp32")), Error);

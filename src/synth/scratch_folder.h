@@ -42,6 +42,11 @@ inline std::filesystem::path ReferenceFp8() {
   return std::filesystem::path(CACHEREADY_SOURCE_DIR) / "models" / "reference-fp8";
 }
 
+// A folder a family, made by transformers.
+inline std::filesystem::path FamilyGoldens() {
+  return std::filesystem::path(CACHEREADY_SOURCE_DIR) / "goldens" / "families";
+}
+
 inline std::vector<std::byte> BytesOf(const Checkpoint& checkpoint, const std::string& tensor) {
   const auto bytes = checkpoint.GetTensor(tensor).bytes;
   return {bytes.begin(), bytes.end()};

@@ -17,6 +17,13 @@ Matrix CopyColumns(const Matrix& source, std::int64_t begin, std::int64_t count)
   return part;
 }
 
+Matrix FirstRows(const Matrix& source, std::int64_t count) {
+  CR_CHECK(count >= 0 && count <= source.rows(), "the first {} of {} rows", count, source.rows());
+  Matrix first(count, source.cols());
+  std::copy_n(source.values().begin(), first.values().size(), first.values().begin());
+  return first;
+}
+
 Matrix GatherRows(const Matrix& source, std::span<const std::int32_t> indices) {
   Matrix gathered(static_cast<std::int64_t>(indices.size()), source.cols());
   for (std::size_t r = 0; r < indices.size(); ++r) {

@@ -40,6 +40,7 @@ class Matrix {
 
 // Columns [begin, begin + count) of `source`.
 Matrix CopyColumns(const Matrix& source, std::int64_t begin, std::int64_t count);
+Matrix FirstRows(const Matrix& source, std::int64_t count);
 // Rows `indices` of `source`, in that order.
 Matrix GatherRows(const Matrix& source, std::span<const std::int32_t> indices);
 

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/error_of.h"
 #include "tensor/matrix.h"
 
 namespace cacheready {
@@ -35,16 +36,6 @@ class Stored {
   std::vector<std::byte> bytes_;
   TensorView view_;
 };
-
-template <typename Action>
-std::string MessageOf(Action action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 TEST(Dtype, NamesAndBitsAreThoseOfSafetensors) {
   const std::pair<std::string_view, int> expected[] = {
@@ -123,8 +114,8 @@ TEST(TensorView, RefusesOtherDtypesNamingFileTensorAndDtype) {
   const Stored<std::uint8_t> codes(Dtype::kF8E4M3, {1, 2});
   const auto names_it = AllOf(HasSubstr("shard.safetensors"), HasSubstr("'gate'"), HasSubstr("[2]"),
                               HasSubstr("F8_E4M3"));
-  EXPECT_THAT(MessageOf([&] { ReadFloats(codes.view()); }), names_it);
-  EXPECT_THAT(MessageOf([&] { ReadInts(codes.view()); }), names_it);
+  EXPECT_THAT(ErrorOf([&] { ReadFloats(codes.view()); }), names_it);
+  EXPECT_THAT(ErrorOf([&] { ReadInts(codes.view()); }), names_it);
 }
 
 TEST(Matrix, GathersRowsInTheAskedOrder) {

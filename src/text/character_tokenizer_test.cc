@@ -60,11 +60,13 @@ Json CharacterTokenizer() {
         {"merges", {"▁ a", "a b"}}}}};
 }
 
-Tokenizer Parse(const Json& json) { return Tokenizer::Parse(json.dump(), "tokenizer.json"); }
+Tokenizer ParseCharacters(const Json& json) {
+  return Tokenizer::Parse(json.dump(), "tokenizer.json");
+}
 
-std::string ErrorOf(const Json& json, const std::string& text = "") {
+std::string CharactersRefusal(const Json& json, const std::string& text = "") {
   try {
-    Parse(json).Encode(text);
+    ParseCharacters(json).Encode(text);
   } catch (const Error& error) {
     return error.what();
   }
@@ -72,7 +74,7 @@ std::string ErrorOf(const Json& json, const std::string& text = "") {
 }
 
 TEST(CharacterTokenizer, PutsAVisibleSpaceInFrontOfEveryStretchBetweenTokens) {
-  const Tokenizer tokenizer = Parse(CharacterTokenizer());
+  const Tokenizer tokenizer = ParseCharacters(CharacterTokenizer());
   EXPECT_EQ(tokenizer.Encode("ab b"), Ids({kVisibleA, kB, kVisible, kB}));
   EXPECT_EQ(tokenizer.Encode(" a"), Ids({kVisible, kVisibleA}));
   EXPECT_EQ(tokenizer.Encode("a</s>a"), Ids({kVisibleA, kEnd, kVisibleA}));
@@ -80,7 +82,7 @@ TEST(CharacterTokenizer, PutsAVisibleSpaceInFrontOfEveryStretchBetweenTokens) {
 }
 
 TEST(CharacterTokenizer, FallsBackToBytes) {
-  const Tokenizer tokenizer = Parse(CharacterTokenizer());
+  const Tokenizer tokenizer = ParseCharacters(CharacterTokenizer());
   EXPECT_EQ(tokenizer.Encode("é\n"),
             Ids({kVisible, kFirstByte + 0xC3, kFirstByte + 0xA9, kFirstByte + 0x0A}));
 }
@@ -89,12 +91,12 @@ TEST(CharacterTokenizer, AnUnknownCharacterGoesBehindTheBytesThatFollowIt) {
   Json json = CharacterTokenizer();
   json["model"]["vocab"].erase("<0x7A>");  // "z"
   json["added_tokens"] = Json::array();
-  EXPECT_EQ(Parse(json).Encode("zycza"),
+  EXPECT_EQ(ParseCharacters(json).Encode("zycza"),
             Ids({kVisible, kFirstByte + 'y', kFirstByte + 'c', kUnknown, kA}));
   json["model"]["fuse_unk"] = false;
-  EXPECT_EQ(Parse(json).Encode("zza"), Ids({kVisible, kUnknown, kUnknown, kA}));
+  EXPECT_EQ(ParseCharacters(json).Encode("zza"), Ids({kVisible, kUnknown, kUnknown, kA}));
   json["model"]["unk_token"] = nullptr;
-  EXPECT_THAT(ErrorOf(json, "az"), HasSubstr("the character 'z' (U+007A)"));
+  EXPECT_THAT(CharactersRefusal(json, "az"), HasSubstr("the character 'z' (U+007A)"));
 }
 
 TEST(CharacterTokenizer, MetaspacePrependsByItsScheme) {
@@ -102,14 +104,14 @@ TEST(CharacterTokenizer, MetaspacePrependsByItsScheme) {
   json["normalizer"] = nullptr;
   const auto encode = [&](const std::string& scheme, bool split) {
     json["pre_tokenizer"] = Metaspace(scheme, split);
-    return Parse(json).Encode("a</s>a b");
+    return ParseCharacters(json).Encode("a</s>a b");
   };
   EXPECT_EQ(encode("first", false), Ids({kVisibleA, kEnd, kA, kVisible, kB}));
   EXPECT_EQ(encode("always", false), Ids({kVisibleA, kEnd, kVisibleA, kVisible, kB}));
   EXPECT_EQ(encode("never", false), Ids({kA, kEnd, kA, kVisible, kB}));
   json["pre_tokenizer"] = Metaspace("always", false);
-  EXPECT_EQ(Parse(json).Encode(" a"), Ids({kVisibleA}));
-  EXPECT_EQ(Parse(json).Encode("▁a"), Ids({kVisibleA}));
+  EXPECT_EQ(ParseCharacters(json).Encode(" a"), Ids({kVisibleA}));
+  EXPECT_EQ(ParseCharacters(json).Encode("▁a"), Ids({kVisibleA}));
 }
 
 TEST(CharacterTokenizer, MetaspaceSplitsBeforeEverySpace) {
@@ -119,16 +121,16 @@ TEST(CharacterTokenizer, MetaspaceSplitsBeforeEverySpace) {
   json["model"]["merges"] = {"a ▁"};
   json["added_tokens"] = Json::array();
   json["pre_tokenizer"] = Metaspace("never", true);
-  EXPECT_EQ(Parse(json).Encode("a a"), Ids({kA, kVisible, kA}));
+  EXPECT_EQ(ParseCharacters(json).Encode("a a"), Ids({kA, kVisible, kA}));
   json["pre_tokenizer"] = Metaspace("never", false);
-  EXPECT_EQ(Parse(json).Encode("a a"), Ids({262, kA}));
+  EXPECT_EQ(ParseCharacters(json).Encode("a a"), Ids({262, kA}));
 }
 
 TEST(CharacterTokenizer, RefusesOtherNormalizers) {
   const auto with = [](const Json& normalizer) {
     Json json = CharacterTokenizer();
     json["normalizer"] = normalizer;
-    return ErrorOf(json, std::string(200, 'a'));
+    return CharactersRefusal(json, std::string(200, 'a'));
   };
   EXPECT_THAT(with({{"type", "Strip"}}), HasSubstr("normalizer 'Strip' is not supported"));
   EXPECT_THAT(with({{"type", "Prepend"}}), HasSubstr("'prepend' is missing"));
@@ -145,7 +147,7 @@ TEST(CharacterTokenizer, RefusesWhatMetaspaceCannotMean) {
     Json json = CharacterTokenizer();
     json["normalizer"] = normalizer;
     json["pre_tokenizer"] = pre_tokenizer;
-    return ErrorOf(json);
+    return CharactersRefusal(json);
   };
   EXPECT_THAT(with({{"type", "Metaspace"}}), HasSubstr("'replacement' is missing"));
   for (const std::string replacement : {"", "ab", "▁▁"}) {

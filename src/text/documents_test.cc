@@ -25,7 +25,8 @@ const Tokenizer& Reference() {
   return tokenizer;
 }
 
-std::string RefusalOf(const std::string& contents, const Tokenizer* tokenizer = &Reference()) {
+std::string DocumentRefusal(const std::string& contents,
+                            const Tokenizer* tokenizer = &Reference()) {
   try {
     ParseDocuments(contents, "texts.jsonl", tokenizer, 0, 0);
   } catch (const Error& error) {
@@ -94,18 +95,18 @@ TEST(ParseDocuments, NamesFileAndLineOfWhatItRefuses) {
       {"{\"text\": \"\xFF\"}", ""},
   };
   for (const auto& [line, reason] : cases) {
-    const std::string message = RefusalOf(good + line + "\n" + good);
+    const std::string message = DocumentRefusal(good + line + "\n" + good);
     EXPECT_THAT(message, HasSubstr("texts.jsonl:2")) << line;
     EXPECT_THAT(message, HasSubstr(reason)) << line;
   }
-  EXPECT_THAT(RefusalOf("{\"text\": \"a\"}", nullptr), HasSubstr("needs a tokenizer"));
+  EXPECT_THAT(DocumentRefusal("{\"text\": \"a\"}", nullptr), HasSubstr("needs a tokenizer"));
 }
 
 TEST(ParseDocuments, RefusesMessagesWithoutTheTokensOfChatMl) {
   const std::string path =
       std::string(CACHEREADY_SOURCE_DIR) + "/goldens/tokenizer/variants/gpt2.json";
   const Tokenizer gpt2 = Tokenizer::Parse(ReadTextFile(path), "gpt2.json");
-  EXPECT_THAT(RefusalOf(R"({"messages": [{"role": "user", "content": "hi"}]})", &gpt2),
+  EXPECT_THAT(DocumentRefusal(R"({"messages": [{"role": "user", "content": "hi"}]})", &gpt2),
               HasSubstr("texts.jsonl:1: 'messages' are rendered as ChatML"));
 }
 

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "text/split_regex.h"
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
 #include <cstdint>
 #include <utility>
 
 #include "base/error.h"
+#include "base/pcre2_pointers.h"
 
 namespace cacheready {
 namespace {
@@ -22,21 +20,11 @@ std::string PcreMessage(int code) {
   return reinterpret_cast<const char*>(buffer);
 }
 
-struct FreeCode {
-  void operator()(pcre2_code* code) const { pcre2_code_free(code); }
-};
-struct FreeMatchData {
-  void operator()(pcre2_match_data* data) const { pcre2_match_data_free(data); }
-};
-struct FreeMatchContext {
-  void operator()(pcre2_match_context* context) const { pcre2_match_context_free(context); }
-};
-
 }  // namespace
 
 struct SplitRegex::Compiled {
-  std::unique_ptr<pcre2_code, FreeCode> code;
-  std::unique_ptr<pcre2_match_context, FreeMatchContext> context;
+  Pcre2Code code;
+  Pcre2MatchContext context;
 };
 
 std::string PcrePattern(std::string_view pattern) {
@@ -87,8 +75,7 @@ SplitRegex::SplitRegex(SplitRegex&&) noexcept = default;
 SplitRegex& SplitRegex::operator=(SplitRegex&&) noexcept = default;
 
 void SplitRegex::Split(std::string_view text, std::vector<std::string_view>& pieces) const {
-  const std::unique_ptr<pcre2_match_data, FreeMatchData> data(
-      pcre2_match_data_create_from_pattern(compiled_->code.get(), nullptr));
+  const Pcre2MatchData data(pcre2_match_data_create_from_pattern(compiled_->code.get(), nullptr));
   CR_CHECK(data != nullptr, "out of memory");
   const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
   std::size_t done = 0;

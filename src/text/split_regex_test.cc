@@ -21,10 +21,12 @@
 namespace cacheready {
 namespace {
 
-const std::filesystem::path kGoldens =
+const std::filesystem::path kSplitGoldens =
     std::filesystem::path(CACHEREADY_SOURCE_DIR) / "goldens" / "tokenizer";
 
-Json ReadJson(const std::string& file) { return ParseJson(ReadTextFile(kGoldens / file), file); }
+Json ReadJson(const std::string& file) {
+  return ParseJson(ReadTextFile(kSplitGoldens / file), file);
+}
 
 class SplitGolden : public testing::Test {
  protected:

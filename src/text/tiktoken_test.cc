@@ -4,11 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "base/error_of.h"
 #include "base/hash.h"
 #include "text/tokenizer.h"
 
@@ -18,17 +18,8 @@ namespace {
 using Ids = std::vector<std::int32_t>;
 using testing::HasSubstr;
 
-std::string RefusalOf(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
 std::string RanksRefusal(const std::string& contents) {
-  return RefusalOf([&] { ParseTiktokenRanks(contents, "tiktoken.model"); });
+  return ErrorOf([&] { ParseTiktokenRanks(contents, "tiktoken.model"); });
 }
 
 Json Config(const Json& named) {
@@ -36,7 +27,7 @@ Json Config(const Json& named) {
 }
 
 std::string ConfigRefusal(const Json& config) {
-  return RefusalOf([&] { ParseTiktokenSpecialTokens(config, 300, "tokenizer_config.json"); });
+  return ErrorOf([&] { ParseTiktokenSpecialTokens(config, 300, "tokenizer_config.json"); });
 }
 
 // Bytes 0 to 255, then the given tokens.
@@ -51,7 +42,7 @@ std::string Ranks(const std::vector<std::string>& tokens) {
   return text;
 }
 
-Tokenizer Parse(const std::vector<std::string>& tokens) {
+Tokenizer WithTokens(const std::vector<std::string>& tokens) {
   return Tokenizer::ParseTiktoken(Ranks(tokens), "tiktoken.model", Config(Json::object()).dump(),
                                   "tokenizer_config.json");
 }
@@ -73,10 +64,13 @@ TEST(Tiktoken, RefusesBrokenRanks) {
 }
 
 TEST(Tiktoken, RefusesTokensThatCannotBeMerged) {
-  EXPECT_THAT(RefusalOf([] { Parse({"ab", "ab"}); }), HasSubstr("tokens 256 and 257 are the same"));
-  EXPECT_THAT(RefusalOf([] { Parse({""}); }), HasSubstr("token 256 has 0 bytes"));
-  EXPECT_THAT(RefusalOf([] { Parse({std::string(1025, 'a')}); }), HasSubstr("has 1025 bytes"));
-  EXPECT_THAT(RefusalOf([] {
+  EXPECT_THAT(ErrorOf([] {
+                WithTokens({"ab", "ab"});
+              }),
+              HasSubstr("tokens 256 and 257 are the same"));
+  EXPECT_THAT(ErrorOf([] { WithTokens({""}); }), HasSubstr("token 256 has 0 bytes"));
+  EXPECT_THAT(ErrorOf([] { WithTokens({std::string(1025, 'a')}); }), HasSubstr("has 1025 bytes"));
+  EXPECT_THAT(ErrorOf([] {
                 Tokenizer::ParseTiktoken("YQ== 0", "tiktoken.model", Config(Json::object()).dump(),
                                          "tokenizer_config.json");
               }),
@@ -84,7 +78,7 @@ TEST(Tiktoken, RefusesTokensThatCannotBeMerged) {
 }
 
 TEST(Tiktoken, MergesNeighboursThatAreATokenTogether) {
-  const Tokenizer tokenizer = Parse({"bc", "abcd", "cd", "xyz"});
+  const Tokenizer tokenizer = WithTokens({"bc", "abcd", "cd", "xyz"});
   EXPECT_EQ(tokenizer.Encode("abcd"), Ids({257}));  // whole, though no merge leads there
   EXPECT_EQ(tokenizer.Encode("abcde"), Ids({'a', 256, 'd', 'e'}));
   EXPECT_EQ(tokenizer.Encode("acd"), Ids({'a', 258}));

@@ -17,7 +17,7 @@ namespace cacheready {
 namespace {
 
 const std::filesystem::path kRoot = CACHEREADY_SOURCE_DIR;
-const std::filesystem::path kGoldens = kRoot / "goldens" / "tokenizer";
+const std::filesystem::path kTokenizerGoldens = kRoot / "goldens" / "tokenizer";
 
 Json ReadJson(const std::filesystem::path& path) {
   return ParseJson(ReadTextFile(path), path.filename().string());
@@ -25,9 +25,9 @@ Json ReadJson(const std::filesystem::path& path) {
 
 Tokenizer ReadTokenizer(const std::string& name) {
   const bool reference = name == "reference-fp8";
-  if (name == "kimi_tiktoken") return OpenTokenizer(kGoldens / name);
+  if (name == "kimi_tiktoken") return OpenTokenizer(kTokenizerGoldens / name);
   const std::filesystem::path path = reference ? kRoot / "models" / name / "tokenizer.json"
-                                               : kGoldens / "variants" / (name + ".json");
+                                               : kTokenizerGoldens / "variants" / (name + ".json");
   return Tokenizer::Parse(ReadTextFile(path), path.filename().string());
 }
 
@@ -94,14 +94,14 @@ void ExpectDigests(const Tokenizer& tokenizer, const std::vector<std::string>& t
 
 class TokenizerGolden : public testing::TestWithParam<std::string> {
  protected:
-  const Json expected_ = ReadJson(kGoldens / "expected.json");
+  const Json expected_ = ReadJson(kTokenizerGoldens / "expected.json");
   const Json& mine_ = expected_.at("tokenizers").at(GetParam());
   const Tokenizer tokenizer_ = ReadTokenizer(GetParam());
 };
 
 TEST_P(TokenizerGolden, AwkwardStringsHaveTheLibrarysIds) {
-  const Json strings = ReadJson(kGoldens / "strings.json");
-  const auto ids = ReadIds(kGoldens / mine_.at("ids").get<std::string>());
+  const Json strings = ReadJson(kTokenizerGoldens / "strings.json");
+  const auto ids = ReadIds(kTokenizerGoldens / mine_.at("ids").get<std::string>());
   ASSERT_EQ(ids.size(), mine_.at("strings").get<std::size_t>());
   int wrong = 0;
   for (std::size_t i = 0; i < ids.size(); ++i) {
@@ -114,8 +114,9 @@ TEST_P(TokenizerGolden, AwkwardStringsHaveTheLibrarysIds) {
 }
 
 TEST_P(TokenizerGolden, BatchesOfStringsHaveTheLibrarysIds) {
-  Json strings = ReadJson(kGoldens / "strings.json");
-  for (Json& text : ReadJson(kGoldens / "strings_more.json")) strings.push_back(std::move(text));
+  Json strings = ReadJson(kTokenizerGoldens / "strings.json");
+  for (Json& text : ReadJson(kTokenizerGoldens / "strings_more.json"))
+    strings.push_back(std::move(text));
   const auto batch = expected_.at("batch").get<std::size_t>();
   const Json& batches = mine_.at("batches");
   ASSERT_EQ(strings.size(), batch * batches.size());
@@ -142,7 +143,7 @@ TEST_P(TokenizerGolden, TheTextsHaveTheLibrarysIds) {
 
 std::vector<std::string> TokenizerNames() {
   std::vector<std::string> names;
-  const Json expected = ReadJson(kGoldens / "expected.json");
+  const Json expected = ReadJson(kTokenizerGoldens / "expected.json");
   for (const auto& [name, values] : expected.at("tokenizers").items()) names.push_back(name);
   return names;
 }

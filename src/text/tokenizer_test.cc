@@ -63,7 +63,7 @@ Json SmallTokenizer() {
 
 Tokenizer Parse(const Json& json) { return Tokenizer::Parse(json.dump(), "tokenizer.json"); }
 
-std::string RefusalOf(const std::string& text) {
+std::string TokenizerRefusal(const std::string& text) {
   try {
     Tokenizer::Parse(text, "tokenizer.json");
   } catch (const Error& error) {
@@ -73,7 +73,7 @@ std::string RefusalOf(const std::string& text) {
 }
 
 void ExpectRefusal(const Json& json, const std::string& reason) {
-  const std::string message = RefusalOf(json.dump());
+  const std::string message = TokenizerRefusal(json.dump());
   EXPECT_THAT(message, HasSubstr("tokenizer.json")) << reason;
   EXPECT_THAT(message, HasSubstr(reason));
   EXPECT_LT(message.size(), 6000u);
@@ -247,7 +247,7 @@ TEST(Tokenizer, RefusesABrokenVocabulary) {
   ExpectRefusal(json, "two tokens have id 5");
   json["model"]["vocab"] = Json::array({"a", "b"});
   ExpectRefusal(json, "key 'vocab' is of type array");
-  EXPECT_THAT(RefusalOf(R"({"model": {"vocab": {"a": 1, "a": 2}, "merges": []}})"),
+  EXPECT_THAT(TokenizerRefusal(R"({"model": {"vocab": {"a": 1, "a": 2}, "merges": []}})"),
               HasSubstr("duplicate key 'a'"));
 }
 
@@ -304,12 +304,12 @@ TEST(Tokenizer, RefusesWhatIsNoTokenizerAtAll) {
   for (const std::string text :
        {"", "{", "[]", "null", "7", "{\"model\": 3}", "{\"model\": {}}", "{\"pre_tokenizer\": []}",
         "{\"pre_tokenizer\": {\"type\": 4}}", "{\"version\": 1}", "{} {}", "{\"a\": \"\xFF\"}"}) {
-    EXPECT_THAT(RefusalOf(text), HasSubstr("tokenizer.json")) << text;
+    EXPECT_THAT(TokenizerRefusal(text), HasSubstr("tokenizer.json")) << text;
   }
-  EXPECT_THAT(RefusalOf(std::string(100000, '[')), HasSubstr("nested deeper"));
+  EXPECT_THAT(TokenizerRefusal(std::string(100000, '[')), HasSubstr("nested deeper"));
   std::string nested;
   for (int i = 0; i < 5000; ++i) nested += R"({"type":"Sequence","pretokenizers":[)";
-  EXPECT_THAT(RefusalOf("{\"pre_tokenizer\":" + nested), HasSubstr("nested deeper"));
+  EXPECT_THAT(TokenizerRefusal("{\"pre_tokenizer\":" + nested), HasSubstr("nested deeper"));
 }
 
 }  // namespace

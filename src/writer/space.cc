@@ -19,10 +19,10 @@ namespace {
 namespace fs = std::filesystem;
 
 // Files end in partly filled blocks; 4 KiB is the largest common block.
-constexpr std::uint64_t kBlockBytes = 4096;
+constexpr std::uint64_t kDiskBlockBytes = 4096;
 
 std::uint64_t WholeBlocks(std::uint64_t bytes) {
-  return (bytes + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
+  return (bytes + kDiskBlockBytes - 1) / kDiskBlockBytes * kDiskBlockBytes;
 }
 
 }  // namespace
@@ -40,7 +40,7 @@ Forecast ForecastFile(const FileTask& task, const WriteOptions& options, std::ui
   if (task.is_new()) return {"new", WholeBlocks(task.bytes)};
   if (options.link == LinkMode::kHardlink && !patched && same_device) return {"hard link", 0};
   if (options.link != LinkMode::kCopy && same_device && reflink) {
-    const std::uint64_t blocks_touched = 2 * task.rows.size() * kBlockBytes;
+    const std::uint64_t blocks_touched = 2 * task.rows.size() * kDiskBlockBytes;
     return {patched ? "patched reflink" : "reflink", blocks_touched + task.PatchedBytes()};
   }
   return {patched ? "patched copy" : "copy", WholeBlocks(task.bytes)};

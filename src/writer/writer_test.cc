@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/error_of.h"
 #include "records/sealed_plan.h"
 #include "verify/tiny_checkpoint.h"
 #include "verify/verify.h"
@@ -30,16 +31,6 @@ struct stat StatusOf(const fs::path& path) {
   struct stat status {};
   EXPECT_EQ(lstat(path.c_str(), &status), 0) << path;
   return status;
-}
-
-template <typename Call>
-std::string ErrorOf(Call call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 class Writer : public ::testing::Test {

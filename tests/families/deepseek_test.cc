@@ -7,17 +7,15 @@
 #include "base/error.h"
 #include "model/model.h"
 #include "support/changed_checkpoint.h"
+#include "synth/scratch_folder.h"
 
 namespace cacheready {
 namespace {
 
 using ::testing::HasSubstr;
 
-const std::filesystem::path kGoldens =
-    std::filesystem::path(CACHEREADY_SOURCE_DIR) / "goldens/families";
-
-const std::filesystem::path kV2 = kGoldens / "deepseek_v2";
-const std::filesystem::path kV3 = kGoldens / "deepseek_v3";
+const std::filesystem::path kV2 = FamilyGoldens() / "deepseek_v2";
+const std::filesystem::path kV3 = FamilyGoldens() / "deepseek_v3";
 
 TEST(DeepseekV3, DescribesRoutersAndTheirCorrections) {
   const Checkpoint checkpoint = Checkpoint::Open(kV3);

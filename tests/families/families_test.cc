@@ -14,6 +14,7 @@
 #include "base/random.h"
 #include "model/model.h"
 #include "support/changed_checkpoint.h"
+#include "synth/scratch_folder.h"
 
 namespace cacheready {
 namespace {
@@ -22,11 +23,9 @@ namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-const fs::path kGoldens = fs::path(CACHEREADY_SOURCE_DIR) / "goldens/families";
-
 std::vector<fs::path> Folders() {
   std::vector<fs::path> folders;
-  for (const fs::directory_entry& entry : fs::directory_iterator(kGoldens)) {
+  for (const fs::directory_entry& entry : fs::directory_iterator(FamilyGoldens())) {
     folders.push_back(entry.path());
   }
   std::sort(folders.begin(), folders.end());
@@ -233,7 +232,7 @@ class RefusedConfig : public testing::TestWithParam<RefusedValue> {};
 
 TEST_P(RefusedConfig, NamesTheKey) {
   const RefusedValue& line = GetParam();
-  ChangedCheckpoint changed(kGoldens / line.folder);
+  ChangedCheckpoint changed(FamilyGoldens() / line.folder);
   changed.config[line.key] = line.value;
   if (line.key == "rope_scaling") changed.config.erase("rope_parameters");
   EXPECT_THAT(Refusal(changed), HasSubstr(line.named.empty() ? line.key : line.named));
@@ -244,16 +243,16 @@ INSTANTIATE_TEST_SUITE_P(All, RefusedConfig, testing::ValuesIn(kRefused));
 // transformers writes the kinds of layers out; published configs may leave them to the rule.
 TEST(Families, KindsOfLayersFollowTheirRuleWhereTheConfigIsSilent) {
   for (const char* folder : {"qwen2_moe-sliding_window", "dots1-resaved", "qwen3_next"}) {
-    ChangedCheckpoint changed(kGoldens / folder);
+    ChangedCheckpoint changed(FamilyGoldens() / folder);
     changed.config.erase("layer_types");
-    EXPECT_EQ(ForwardBits(changed.Write()), ForwardBits(Checkpoint::Open(kGoldens / folder)))
+    EXPECT_EQ(ForwardBits(changed.Write()), ForwardBits(Checkpoint::Open(FamilyGoldens() / folder)))
         << folder;
   }
 }
 
 // Hunyuan-A13B as published: lists by layer, and names that transformers does not read.
 TEST(HunyuanMoe, PublishedConfigGivesTheBitsOfTheResavedOne) {
-  const fs::path folder = kGoldens / "hunyuan_v1_moe";
+  const fs::path folder = FamilyGoldens() / "hunyuan_v1_moe";
   ChangedCheckpoint changed(folder);
   changed.config.erase("head_dim");
   changed.config["attention_head_dim"] = 32;
@@ -275,19 +274,19 @@ TEST(HunyuanMoe, SwitchesOfThePublishedCodeAskForOtherTensors) {
       {"moe_intermediate_size", {32, 32, 64, 32}, "model.layers.2.mlp"},
       {"num_experts", {8, 8, 8, 16}, "model.layers.3.mlp.gate.wg"}};
   for (const auto& [key, value, named] : changes) {
-    ChangedCheckpoint changed(kGoldens / "hunyuan_v1_moe");
+    ChangedCheckpoint changed(FamilyGoldens() / "hunyuan_v1_moe");
     changed.config[key] = value;
     EXPECT_THAT(Refusal(changed), HasSubstr(named)) << key;
   }
-  ChangedCheckpoint changed(kGoldens / "hunyuan_v1_moe");
+  ChangedCheckpoint changed(FamilyGoldens() / "hunyuan_v1_moe");
   changed.config["use_qk_norm"] = false;
   EXPECT_NE(ForwardBits(changed.Write()),
-            ForwardBits(Checkpoint::Open(kGoldens / "hunyuan_v1_moe")));
+            ForwardBits(Checkpoint::Open(FamilyGoldens() / "hunyuan_v1_moe")));
 }
 
 // Of the blocks that transformers drops, only the routers count.
 TEST(Qwen3Next, RoutersOfPredictionBlocksAreFound) {
-  ChangedCheckpoint changed(kGoldens / "qwen3_next");
+  ChangedCheckpoint changed(FamilyGoldens() / "qwen3_next");
   ChangedCheckpoint::Tensor gate = changed.Find("model.layers.0.mlp.gate.weight");
   gate.name = "mtp.layers.0.mlp.gate.weight";
   changed.tensors.push_back(gate);

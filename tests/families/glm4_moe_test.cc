@@ -7,16 +7,14 @@
 #include "base/error.h"
 #include "model/model.h"
 #include "support/changed_checkpoint.h"
+#include "synth/scratch_folder.h"
 
 namespace cacheready {
 namespace {
 
 using ::testing::HasSubstr;
 
-const std::filesystem::path kGoldens =
-    std::filesystem::path(CACHEREADY_SOURCE_DIR) / "goldens/families";
-
-const std::filesystem::path kGlm = kGoldens / "glm4_moe";
+const std::filesystem::path kGlm = FamilyGoldens() / "glm4_moe";
 
 TEST(Glm4Moe, RoutersBehindTheLastLayerAreListed) {
   ChangedCheckpoint changed(kGlm);

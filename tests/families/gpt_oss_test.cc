@@ -6,14 +6,12 @@
 
 #include "model/model.h"
 #include "support/changed_checkpoint.h"
+#include "synth/scratch_folder.h"
 
 namespace cacheready {
 namespace {
 
-const std::filesystem::path kGoldens =
-    std::filesystem::path(CACHEREADY_SOURCE_DIR) / "goldens/families";
-
-const std::filesystem::path kGptOss = kGoldens / "gpt_oss";
+const std::filesystem::path kGptOss = FamilyGoldens() / "gpt_oss";
 
 TEST(GptOss, DescribesRoutersWithTheirBias) {
   const Checkpoint checkpoint = Checkpoint::Open(kGptOss);

@@ -6,6 +6,7 @@
 
 #include "model/model.h"
 #include "support/changed_checkpoint.h"
+#include "synth/scratch_folder.h"
 
 namespace cacheready {
 namespace {
@@ -13,10 +14,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-const std::filesystem::path kGoldens =
-    std::filesystem::path(CACHEREADY_SOURCE_DIR) / "goldens/families";
-
-const std::filesystem::path kJamba = kGoldens / "jamba";
+const std::filesystem::path kJamba = FamilyGoldens() / "jamba";
 
 TEST(Jamba, DescribesItsCycles) {
   const Checkpoint checkpoint = Checkpoint::Open(kJamba);

@@ -6,16 +6,14 @@
 
 #include "model/model.h"
 #include "support/changed_checkpoint.h"
+#include "synth/scratch_folder.h"
 
 namespace cacheready {
 namespace {
 
 using ::testing::HasSubstr;
 
-const std::filesystem::path kGoldens =
-    std::filesystem::path(CACHEREADY_SOURCE_DIR) / "goldens/families";
-
-const std::filesystem::path kLfm2 = kGoldens / "lfm2_moe";
+const std::filesystem::path kLfm2 = FamilyGoldens() / "lfm2_moe";
 
 TEST(Lfm2Moe, DescribesRoutersWithTheirBias) {
   const Checkpoint checkpoint = Checkpoint::Open(kLfm2);

@@ -6,14 +6,12 @@
 
 #include "model/model.h"
 #include "support/changed_checkpoint.h"
+#include "synth/scratch_folder.h"
 
 namespace cacheready {
 namespace {
 
-const std::filesystem::path kGoldens =
-    std::filesystem::path(CACHEREADY_SOURCE_DIR) / "goldens/families";
-
-const std::filesystem::path kLlama4 = kGoldens / "llama4_text";
+const std::filesystem::path kLlama4 = FamilyGoldens() / "llama4_text";
 
 TEST(Llama4, DescribesItsRouters) {
   const Checkpoint checkpoint = Checkpoint::Open(kLlama4);
@@ -43,14 +41,14 @@ TEST(Llama4, LayerKindsFollowFromIntervals) {
 }
 
 TEST(Llama4, EverySecondLayerIsRoutedAtAStepOfTwo) {
-  ChangedCheckpoint changed(kGoldens / "llama4_text-interleave");
+  ChangedCheckpoint changed(FamilyGoldens() / "llama4_text-interleave");
   changed.config.erase("moe_layers");
   EXPECT_EQ(ForwardBits(changed.Write()),
-            ForwardBits(Checkpoint::Open(kGoldens / "llama4_text-interleave")));
+            ForwardBits(Checkpoint::Open(FamilyGoldens() / "llama4_text-interleave")));
 }
 
 TEST(Llama4, TemperatureTuningMayBeWrittenAsANumber) {
-  const std::filesystem::path tuned = kGoldens / "llama4_text-temperature";
+  const std::filesystem::path tuned = FamilyGoldens() / "llama4_text-temperature";
   ChangedCheckpoint changed(tuned);
   changed.config["no_rope_layers"] = {1, 0};
   const std::vector<std::byte> expected = ForwardBits(changed.Write());

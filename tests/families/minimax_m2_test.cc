@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "model/model.h"
 #include "support/changed_checkpoint.h"
+#include "synth/scratch_folder.h"
 
 namespace cacheready {
 namespace {
@@ -14,10 +15,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-const std::filesystem::path kGoldens =
-    std::filesystem::path(CACHEREADY_SOURCE_DIR) / "goldens/families";
-
-const std::filesystem::path kMiniMax = kGoldens / "minimax_m2";
+const std::filesystem::path kMiniMax = FamilyGoldens() / "minimax_m2";
 
 TEST(MiniMaxM2, DescribesRoutersWithTheirCorrection) {
   const Checkpoint checkpoint = Checkpoint::Open(kMiniMax);

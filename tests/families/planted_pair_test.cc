@@ -24,11 +24,9 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
-const fs::path kGoldens = fs::path(CACHEREADY_SOURCE_DIR) / "goldens/families";
-
-std::vector<std::string> Folders() {
+std::vector<std::string> FolderNames() {
   std::vector<std::string> folders;
-  for (const fs::directory_entry& entry : fs::directory_iterator(kGoldens)) {
+  for (const fs::directory_entry& entry : fs::directory_iterator(FamilyGoldens())) {
     folders.push_back(entry.path().filename());
   }
   std::sort(folders.begin(), folders.end());
@@ -37,7 +35,7 @@ std::vector<std::string> Folders() {
 
 ScannedPair PlantAndScan(const std::string& folder, RoutingGroup group,
                          const ScratchFolder& scratch) {
-  const Checkpoint source = Checkpoint::Open(kGoldens / folder);
+  const Checkpoint source = Checkpoint::Open(FamilyGoldens() / folder);
   const CopiedExperts pair = ChoosePair(source, group);
   PlantPair(source, pair, scratch / "planted");
   return ScanPair(scratch / "planted", pair, scratch / "scan");
@@ -124,23 +122,23 @@ TEST(PlantedPairOfSparseMixer, HalvesAreForecastAndWarnedOf) {
 
 // Folders of which FAMILY is Llama 4, or is not.
 std::vector<std::string> FoldersOfLlama4(bool llama4) {
-  std::vector<std::string> folders = Folders();
+  std::vector<std::string> folders = FolderNames();
   std::erase_if(folders, [&](const auto& name) { return name.starts_with("llama4") != llama4; });
   return folders;
 }
 
-std::string TestName(const testing::TestParamInfo<std::string>& instance) {
+std::string NameOfPair(const testing::TestParamInfo<std::string>& instance) {
   std::string name = instance.param;
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, PlantedPair, testing::ValuesIn(FoldersOfLlama4(false)), TestName);
-INSTANTIATE_TEST_SUITE_P(All, RefusedPair, testing::ValuesIn(FoldersOfLlama4(true)), TestName);
+INSTANTIATE_TEST_SUITE_P(All, PlantedPair, testing::ValuesIn(FoldersOfLlama4(false)), NameOfPair);
+INSTANTIATE_TEST_SUITE_P(All, RefusedPair, testing::ValuesIn(FoldersOfLlama4(true)), NameOfPair);
 INSTANTIATE_TEST_SUITE_P(All, PairAcrossGroups,
                          testing::Values("deepseek_v2-group_limited", "deepseek_v3",
                                          "deepseek_v3-groups", "dots1-groups", "glm4_moe-groups"),
-                         TestName);
+                         NameOfPair);
 
 }  // namespace
 }  // namespace cacheready

@@ -14,7 +14,7 @@
 namespace cacheready {
 namespace {
 
-const std::filesystem::path kSource = CACHEREADY_SOURCE_DIR;
+const std::filesystem::path kRepository = CACHEREADY_SOURCE_DIR;
 
 Tokenizer TokenizerOf(const std::filesystem::path& model) {
   const std::string path = (model / "tokenizer.json").string();
@@ -23,11 +23,12 @@ Tokenizer TokenizerOf(const std::filesystem::path& model) {
 
 // The mean NLL of every evaluation document, as transformers computed it.
 void ExpectGoldenNll(const std::string& name) {
-  const std::string golden_path = (kSource / "goldens" / name / "perplexity_golden.json").string();
+  const std::string golden_path =
+      (kRepository / "goldens" / name / "perplexity_golden.json").string();
   const Json golden = ParseJson(ReadTextFile(golden_path), golden_path);
-  const Checkpoint checkpoint = Checkpoint::Open(kSource / "models" / name);
-  const Tokenizer tokenizer = TokenizerOf(kSource / "models" / name);
-  const std::string text = (kSource / "text" / "evaluation.jsonl").string();
+  const Checkpoint checkpoint = Checkpoint::Open(kRepository / "models" / name);
+  const Tokenizer tokenizer = TokenizerOf(kRepository / "models" / name);
+  const std::string text = (kRepository / "text" / "evaluation.jsonl").string();
   const std::vector<Document> documents = ParseDocuments(
       ReadTextFile(text), text, &tokenizer, GetInt(golden, "max_tokens", golden_path), 64);
 
