@@ -6,6 +6,7 @@
 #include "base/console.h"
 #include "base/error.h"
 #include "cli/commands.h"
+#include "io/mapping_faults.h"
 
 namespace cacheready {
 namespace {
@@ -50,6 +51,7 @@ int Run(const GlobalOptions& options, const Invocation& invocation) {
                                  : Verbosity::kNormal);
   if (options.threads > 0) SetThreads(options.threads);
   InstallInterruptHandler();
+  InstallMappingFaultHandler(kError);
   const Outcome outcome = invocation.run();
   Print(options.json ? outcome.json : outcome.summary);
   return outcome.passed ? kDone : kRefused;
