@@ -204,6 +204,10 @@ void ImageReader::Drop(std::span<const ImageRange> merged) {
   }
 }
 
+void ImageReader::ExpectFewTouches(std::span<const ImageRange> merged) {
+  for (const ImageRange& range : merged) madvise(AddressOf(range), LengthOf(range), MADV_RANDOM);
+}
+
 void ImageReader::LoadMapped(std::span<const ImageRange> merged, const std::atomic<bool>* stop) {
   if (merged.empty()) return;
   way_ = "mapped pages";

@@ -51,6 +51,9 @@ class ImageReader {
   // Gives their pages back. Thread-safe, also beside Load.
   static void Drop(std::span<const ImageRange> merged);
 
+  // Tells the kernel to read no more than the page that is touched, until the range is dropped.
+  static void ExpectFewTouches(std::span<const ImageRange> merged);
+
   // How the last range was loaded, for people: "io_uring, O_DIRECT".
   const char* way() const { return way_.load(); }
   std::uint64_t bytes_read() const { return bytes_read_.load(); }  // from disk, by Load; any thread
