@@ -17,6 +17,8 @@ enum ExitCode { kDone = 0, kRefused = 1, kUsage = 2, kError = 3, kInterrupted = 
 struct GlobalOptions {
   bool json = false, quiet = false, verbose = false;
   int threads = 0;
+  std::uint64_t max_memory = 0;
+  std::string reading = "auto";
 };
 
 void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
@@ -25,6 +27,12 @@ void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
   app.add_flag("-v,--verbose", options.verbose, "say more on stderr")->excludes(quiet);
   app.add_option("--threads", options.threads, "threads (default: the CPUs of this process)")
       ->check(CLI::PositiveNumber);
+  app.add_option("--max-memory", options.max_memory,
+                 "most memory to use, 8GiB ... (default: 60 % of the machine's or the group's)")
+      ->transform(CLI::AsSizeValue(true));
+  app.add_option("--io", options.reading,
+                 "how weights are read: auto, uring, direct, buffered, mmap")
+      ->check(CLI::IsMember({"auto", "uring", "direct", "buffered", "mmap"}));
   app.set_version_flag("--version", std::string("cacheready ") + Version());
   app.fallthrough();
 }
@@ -50,6 +58,8 @@ int Run(const GlobalOptions& options, const Invocation& invocation) {
                : options.verbose ? Verbosity::kVerbose
                                  : Verbosity::kNormal);
   if (options.threads > 0) SetThreads(options.threads);
+  SetMaxMemory(options.max_memory);
+  SetReading(options.reading);
   InstallInterruptHandler();
   InstallMappingFaultHandler(kError);
   const Outcome outcome = invocation.run();
@@ -84,7 +94,7 @@ int Main(int argc, char** argv) {
   } catch (const Interrupted& stop) {
     return Complain(stop.what(), kInterrupted);
   } catch (const std::bad_alloc&) {
-    return Complain("out of memory; give fewer --tokens or a smaller --memory", kError);
+    return Complain("out of memory; give fewer --tokens or a smaller --max-memory", kError);
   } catch (const std::exception& error) {
     return Complain(PrintableText(error.what()), kError);
   }

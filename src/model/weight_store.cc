@@ -104,7 +104,8 @@ void WeightStore::Enter(std::int64_t part) {
     StopReadingAhead();
     Load(part, nullptr);
   }
-  if (plan_.residency == Residency::kLayerAndNext && part + 1 < parts()) {
+  const std::int64_t end = plan_.reads_head ? parts() : parts() - 1;
+  if (plan_.residency == Residency::kLayerAndNext && part + 1 < end) {
     StartReadingAhead(part + 1);
   }
 }

@@ -31,6 +31,7 @@ struct ReadingPlan {
   ReadMode mode = ReadMode::kAuto;
   std::uint64_t weight_bytes = 0;  // of all weights held at once
   std::uint64_t expert_bytes = 0;  // of kExperts: of experts held at once
+  bool reads_head = true;          // the head is entered after the last layer
   // Held at once of what experts give, and of logits over the vocabulary: no result depends on it.
   std::uint64_t output_bytes = std::uint64_t{1} << 30;
   std::uint64_t logit_bytes = std::uint64_t{1} << 30;

@@ -201,18 +201,19 @@ Outcome Conclude(const RunFolder& run, bool passed) {
 }
 
 Outcome DryRun(const Source& source, const CanonicalizeRequest& request, const RunFolder& run) {
-  const ScanEstimate estimate =
-      EstimateScan(source.checkpoint, *source.model, ToOptions(ScanStage(request, run)));
+  const PlannedScan planned = EstimateScan(source, ScanStage(request, run));
+  std::uint64_t file_bytes = 0;
+  for (const Shard& shard : source.checkpoint.shards()) file_bytes += shard.size_bytes;
   Json json;
   json["schema"] = "cacheready.canonicalize-estimate/1";
-  json["scan"] = ToJson(estimate);
+  json["scan"] = ToJson(planned);
   json["passes"] = {{"scan", 1}, {"check", 3}, {"verify", 1}, {"eval", 1}};
-  json["writes_bytes"] = estimate.read_bytes;
+  json["writes_bytes"] = file_bytes;
   return {.json = WriteJson(json),
-          .summary = EstimateText(estimate) +
+          .summary = EstimateText(planned) +
                      fmt::format("then, only if something is to be tied: {} at {}, and up to five "
                                  "more passes over the checkpoint (check, verify, eval)\n",
-                                 ByteText(estimate.read_bytes), request.out)};
+                                 ByteText(file_bytes), request.out)};
 }
 
 void ForgetResults(const RunFolder& run) {

@@ -32,6 +32,11 @@ void RefuseWeightedInputs(const Model& model) {
 }
 
 ScanOptions Resolve(const Model& model, ScanOptions options) {
+  if (options.memory_bytes == 0) {
+    const WeightStore* store = model.store();
+    options.memory_bytes =
+        store != nullptr ? store->plan().output_bytes : ReadingPlan{}.output_bytes;
+  }
   if (options.profile.empty()) {
     options.profile = DefaultProfile(model.info().expert_format).name;
   }
