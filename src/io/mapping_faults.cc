@@ -31,6 +31,7 @@ static_assert(std::atomic<std::uintptr_t>::is_always_lock_free, "a signal handle
 std::array<Mapping, kMaxMappings> mappings;
 std::mutex mappings_mutex;  // of those that note and forget
 int exit_code_of_fault = 0;
+std::atomic_flag told;
 
 // Text put together without allocation.
 class Line {
@@ -67,6 +68,7 @@ extern "C" void HandleFault(int signal, siginfo_t* info, void*) {
   for (const Mapping& mapping : mappings) {
     const std::uintptr_t begin = mapping.begin.load(std::memory_order_acquire);
     if (begin == 0 || address < begin || address >= mapping.end.load()) continue;
+    while (told.test_and_set()) pause();  // another thread is about to end the program
     Line line;
     line.Add("cacheready: ");
     line.Add(mapping.path.data());

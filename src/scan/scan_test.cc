@@ -87,6 +87,22 @@ TEST_F(ScanTest, GivesTheSameBytesForAnyNumberOfThreadsAndAnyMemoryBudget) {
   EXPECT_EQ(Files(folder_ / "one"), Files(folder_ / "three"));
 }
 
+TEST_F(ScanTest, GivesTheSameBytesWhateverIsInMemoryAtOnce) {
+  Scan("touched", FewTokens());
+  const OpenedModel opened("reference-fp8");
+  for (const Residency residency :
+       {Residency::kLayerAndNext, Residency::kLayer, Residency::kExperts}) {
+    opened.model->store()->Use({.residency = residency,
+                                .mode = ReadMode::kBuffered,
+                                .weight_bytes = std::uint64_t{1} << 30,
+                                .expert_bytes = 3 * opened.model->store()->LargestExpertBytes(0),
+                                .output_bytes = 1 << 20});
+    const std::string name = std::to_string(static_cast<int>(residency));
+    RunScan(opened.checkpoint, *opened.model, CalibrationDocuments(), FewTokens(), folder_ / name);
+    EXPECT_EQ(Files(folder_ / name), Files(folder_ / "touched"));
+  }
+}
+
 TEST_F(ScanTest, GoesOnAfterAnInterruptionAtEachLayerWithTheSameBytes) {
   const ScanHeader whole = Scan("whole", FewTokens());
   for (std::int64_t stop = 0; stop < 4; ++stop) {

@@ -2,7 +2,6 @@
 #include "stream/memory_plan.h"
 
 #include <algorithm>
-#include <iterator>
 #include <numeric>
 
 #include "base/error.h"
@@ -62,19 +61,19 @@ class Planner {
         ResidentBytes() + kSlack + kBytesPerThread * static_cast<std::uint64_t>(NumThreads());
   }
 
-  bool TryOutputs(std::uint64_t output_bytes) {
-    plan_.reading.output_bytes = plan_.reading.logit_bytes = output_bytes;
-    constexpr Residency kFromBest[] = {Residency::kLayerAndNext, Residency::kLayer,
-                                       Residency::kExperts};
-    return std::any_of(std::begin(kFromBest), std::end(kFromBest),
-                       [this](Residency residency) { return Try(residency); });
+  // Fewer outputs at once cost less than reading experts again, and more than not reading ahead.
+  bool Run(std::uint64_t output_bytes, std::uint64_t least_output_bytes) {
+    return Try(Residency::kLayerAndNext, output_bytes) || Try(Residency::kLayer, output_bytes) ||
+           Try(Residency::kLayer, least_output_bytes) || Try(Residency::kExperts, output_bytes) ||
+           Try(Residency::kExperts, least_output_bytes);
   }
 
   const MemoryPlan& plan() const { return plan_; }
 
  private:
-  bool Try(Residency residency) {
+  bool Try(Residency residency, std::uint64_t output_bytes) {
     plan_.reading.residency = residency;
+    plan_.reading.output_bytes = plan_.reading.logit_bytes = output_bytes;
     plan_.weight_bytes.clear();
     std::uint64_t expert_bytes = 0, weights = 0;
     for (const Model* model : models_) {
@@ -99,10 +98,17 @@ class Planner {
     return static_cast<std::uint64_t>(rows * use_.row_bytes + running * use_.work_bytes);
   }
 
-  // What is left goes to the experts read ahead.
+  // What is left goes to the experts read ahead, as far as there are more.
   void UseTheRest(std::uint64_t expert_bytes) {
+    std::uint64_t all = expert_bytes;
+    for (const Model* model : models_) {
+      for (std::int64_t n = 0; model->store() != nullptr && n < model->store()->parts(); ++n) {
+        all = std::max(all, model->store()->PartBytes(n) - model->store()->CommonBytes(n));
+      }
+    }
     const std::uint64_t more =
-        (plan_.max_bytes - plan_.peak_bytes) / std::max<std::size_t>(1, models_.size());
+        std::min(all - expert_bytes,
+                 (plan_.max_bytes - plan_.peak_bytes) / std::max<std::size_t>(1, models_.size()));
     plan_.reading.expert_bytes = expert_bytes + more;
     for (std::uint64_t& bytes : plan_.weight_bytes) bytes += more;
     plan_.peak_bytes += more * models_.size();
@@ -135,9 +141,8 @@ MemoryUse StreamMemory(const Model& model, std::int64_t tokens, std::int64_t var
 MemoryPlan PlanMemory(std::span<const Model* const> models, const MemoryUse& use,
                       const MemoryRequest& request) {
   Planner planner(models, use, request);
-  if (planner.TryOutputs(OutputBytes(request, planner.plan().max_bytes))) return planner.plan();
   const std::uint64_t least = request.output_bytes > 0 ? request.output_bytes : kLeastOutputs;
-  if (planner.TryOutputs(least)) return planner.plan();
+  if (planner.Run(OutputBytes(request, planner.plan().max_bytes), least)) return planner.plan();
   const std::uint64_t floor = planner.plan().peak_bytes;
   Fail(
       "--max-memory: {} MiB are too little for this run, which needs at least {} MiB (of these {} "
