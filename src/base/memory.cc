@@ -60,8 +60,7 @@ std::uint64_t MemoryLimit(const fs::path& root) {
   while (std::getline(groups, line)) {
     const std::size_t first = line.find(':'), second = line.find(':', first + 1);
     if (first == std::string::npos || second == std::string::npos) continue;
-    const std::string controllers =
-        fmt::format(",{},", line.substr(first + 1, second - first - 1));
+    const std::string controllers = fmt::format(",{},", line.substr(first + 1, second - first - 1));
     const fs::path group = line.substr(second + 1);
     if (controllers == ",,") {
       limit = std::min(limit, LimitOfGroup(root / "sys/fs/cgroup", group, "memory.max"));

@@ -40,6 +40,8 @@ struct FeedForward {
 };
 Matrix RunFeedForward(const Arithmetic& arithmetic, Role role, const FeedForward& ffn,
                       const Matrix& x);
+// Multiplications and additions of all calls so far, of this process.
+std::uint64_t FeedForwardFlops();
 
 // Where the router's numbers are stored: what a plan patches.
 struct RouterTensors {

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "base/console.h"
 #include "pipeline/part_choice.h"
 #include "pipeline/reading.h"
 #include "pipeline/text_table.h"
@@ -79,10 +80,23 @@ PlannedScan EstimateScan(const Source& source, const ScanRequest& request) {
   const ScanOptions options = ToOptions(request);
   const Model& model = *source.model;
   PlannedScan planned;
-  planned.memory = PlanReading({&model}, ScanMemory(model, options), request.memory_bytes);
+  planned.memory = ManageReading({&model}, ScanMemory(model, options), request.memory_bytes);
   planned.estimate = EstimateScan(model, options, planned.memory);
+  planned.rates = MeasureRates(model);
   return planned;
 }
+
+namespace {
+
+double ReadingSeconds(const PlannedScan& planned) {
+  return static_cast<double>(planned.estimate.read_bytes) / planned.rates.bytes_per_second;
+}
+
+double ComputingSeconds(const PlannedScan& planned) {
+  return planned.estimate.flops / planned.rates.flops_per_second;
+}
+
+}  // namespace
 
 Json ToJson(const PlannedScan& planned) {
   Json json;
@@ -92,6 +106,14 @@ Json ToJson(const PlannedScan& planned) {
   json["state_bytes"] = planned.estimate.state_bytes;
   json["memory_bytes"] = planned.estimate.memory_bytes;
   json["memory"] = ToJson(planned.memory);
+  json["flops"] = planned.estimate.flops;
+  json["measured"]["layer"] = planned.rates.layer;
+  json["measured"]["experts"] = planned.rates.experts;
+  json["measured"]["bytes_per_second"] = planned.rates.bytes_per_second;
+  json["measured"]["way"] = planned.rates.way;
+  json["measured"]["flops_per_second"] = planned.rates.flops_per_second;
+  json["reading_seconds"] = ReadingSeconds(planned);
+  json["computing_seconds"] = ComputingSeconds(planned);
   return json;
 }
 
@@ -105,6 +127,16 @@ std::string EstimateText(const PlannedScan& planned) {
                                        ByteText(estimate.read_bytes), estimate.expert_passes));
   facts.Add("disk, finished", "at most " + ByteText(estimate.record_bytes));
   facts.Add("disk, while running", "at most " + ByteText(estimate.state_bytes) + " more");
+  const MeasuredRates& rates = planned.rates;
+  facts.Add("reading", fmt::format("about {} at {}/s ({}), as measured on {} experts of layer {}",
+                                   DurationText(ReadingSeconds(planned)),
+                                   ByteText(static_cast<std::uint64_t>(rates.bytes_per_second)),
+                                   rates.way, rates.experts, rates.layer));
+  facts.Add("computing",
+            fmt::format("about {}: {:.2g} TFLOP at {:.3g} TFLOP/s, as measured on these, more "
+                        "where pairs are near",
+                        DurationText(ComputingSeconds(planned)), 1e-12 * estimate.flops,
+                        1e-12 * rates.flops_per_second));
   return facts.Text();
 }
 

@@ -5,6 +5,7 @@
 #include "cacheready/cacheready.h"
 #include "pipeline/source.h"
 #include "scan/scan.h"
+#include "stream/measured_rates.h"
 
 namespace cacheready {
 
@@ -21,6 +22,7 @@ std::string HeaderText(const ScanHeader& header, const std::string& scan);
 struct PlannedScan {
   MemoryPlan memory;
   ScanEstimate estimate;
+  MeasuredRates rates;
 };
 PlannedScan EstimateScan(const Source& source, const ScanRequest& request);
 Json ToJson(const PlannedScan& planned);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
+#include "scan/layer_scan.h"
 #include "scan/scan.h"
 #include "scan/scan_text.h"
 
@@ -56,6 +57,23 @@ std::int64_t Passes(const ModelInfo& info, std::int64_t outputs, std::uint64_t o
   return (outputs + held - 1) / held;
 }
 
+// Expert runs (an expert on a token) in one layer, and all that is computed; attention over the
+// tokens of a document, which is short, is left out. With candidates the runs of the ranked experts
+// come on top, and more of the pairs'.
+double FlopsOfLayer(const ModelInfo& info, const ScanOptions& options) {
+  const ScanSize size = SizeOf(options);
+  const std::int64_t sampled =
+      std::min(options.sample_per_side, size.tokens * info.top_k / info.experts + 1);
+  const std::int64_t of_each = 2 * (kProbeNoiseTokens + sampled) + kProbeTokens + kProbeTokens +
+                               2 * std::min(options.neighbour_tokens, sampled);
+  const double runs = static_cast<double>(kPasses * size.batch * info.top_k) +
+                      static_cast<double>(info.experts * of_each);
+  const auto hidden = static_cast<double>(info.hidden), experts = static_cast<double>(info.experts);
+  return runs * 6 * hidden * static_cast<double>(info.expert_width) +
+         static_cast<double>(kPasses * size.batch * info.token_columns) * 2 * hidden +
+         static_cast<double>(kProbeTokens) * experts * experts * 2 * hidden;
+}
+
 }  // namespace
 
 MemoryUse ScanMemory(const Model& model, const ScanOptions& options) {
@@ -96,6 +114,7 @@ ScanEstimate EstimateScan(const Model& model, const ScanOptions& options, const 
   estimate.read_bytes =
       traffic.once + traffic.experts * static_cast<std::uint64_t>(estimate.expert_passes - 1);
   estimate.memory_bytes = plan.peak_bytes;
+  estimate.flops = static_cast<double>(info.layers) * FlopsOfLayer(info, options);
   return estimate;
 }
 

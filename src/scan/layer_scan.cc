@@ -21,8 +21,6 @@
 namespace cacheready {
 namespace {
 
-constexpr std::int64_t kProbeNoiseTokens = 64;  // probe tokens on which an expert's unit is taken
-
 Matrix FirstRows(const Matrix& source, std::int64_t count) {
   Matrix rows(count, source.cols());
   std::copy_n(source.values().begin(), rows.values().size(), rows.values().begin());

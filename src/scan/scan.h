@@ -54,6 +54,7 @@ struct ScanEstimate {
   std::uint64_t record_bytes = 0;  // of SCAN/ when finished, if every layer has candidates
   std::uint64_t state_bytes = 0;   // of SCAN/ while running, on top
   std::uint64_t memory_bytes = 0;  // of the process, weights included
+  double flops = 0;                // of the matrix products, about, if no pair is a candidate
 };
 ScanEstimate EstimateScan(const Model& model, const ScanOptions& options, const MemoryPlan& plan);
 

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "compute/sequence_ops.h"
 #include "model/weight_store.h"
+#include "stream/layer_progress.h"
 
 namespace cacheready {
 namespace {
@@ -171,7 +172,7 @@ void AdvanceLayer(const Model& model, const TokenBatch& batch, std::span<const V
 
 void RunLayers(const Model& model, const TokenBatch& batch, std::span<const Variant> variants,
                const LayerObserver& observe, StreamState& state) {
-  Progress progress("layers", model.info().layers);
+  LayerProgress progress("layers", model);
   while (state.next_layer < model.info().layers) {
     ThrowIfInterrupted();
     progress.Update(state.next_layer);
