@@ -48,7 +48,7 @@ void Measure(const MappedFile& file, const char* way, std::uint64_t part, bool c
     reader.Load(ranges);
     sum += Touch(file.bytes().subspan(at, end - at));
     most = std::max(most, ResidentBytes());
-    ImageReader::Drop(ranges);
+    reader.Reclaim(ranges);
   }
   const double seconds = Seconds() - begin;
   fmt::print("{:9} {:5} {:6.2f} GB/s  {:5.2f} s of CPU per GB  {:5} MiB in memory  [{:x}]\n", way,

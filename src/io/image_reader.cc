@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <utility>
 
@@ -20,7 +21,6 @@ namespace cacheready {
 namespace {
 
 constexpr std::uint64_t kPage = 4096;
-constexpr std::uint64_t kHugePage = std::uint64_t{2} << 20;
 // Ranges nearer than this are read as one: cheaper than a read of its own, and than a mapping.
 constexpr std::uint64_t kGap = std::uint64_t{64} << 10;
 // Given to the kernel ahead of the touch where pages of the mapping are read.
@@ -41,49 +41,10 @@ std::size_t LengthOf(const ImageRange& range) {
 
 bool Stopped(const std::atomic<bool>* stop) { return stop != nullptr && stop->load(); }
 
-// Fresh private memory for one range. It lies as its place in the mapping does within huge pages,
-// so that it can be made of them and moved without splitting any.
-class FreshPages {
- public:
-  explicit FreshPages(const ImageRange& target) : size_(LengthOf(target)) {
-    const std::size_t reserved = size_ + kHugePage;
-    void* base =
-        mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (base == MAP_FAILED) {
-      Fail("{}: {} bytes of memory to read it into are refused: {}", target.file->path().string(),
-           reserved, std::strerror(errno));
-    }
-    const auto start = reinterpret_cast<std::uintptr_t>(base);
-    const auto place = reinterpret_cast<std::uintptr_t>(AddressOf(target));
-    const std::size_t before = (place - start) % kHugePage;
-    address_ = static_cast<std::byte*>(base) + before;
-    if (before > 0) munmap(base, before);
-    munmap(address_ + size_, reserved - before - size_);
-    madvise(address_, size_, MADV_HUGEPAGE);  // only a hint
-  }
-  ~FreshPages() {
-    if (address_ != nullptr) munmap(address_, size_);
-  }
-  FreshPages(FreshPages&& other) noexcept
-      : size_(other.size_), address_(std::exchange(other.address_, nullptr)) {}
-  FreshPages& operator=(FreshPages&&) = delete;
-
-  std::byte* address() const { return address_; }
-
-  // The kernel does it in one step: another thread sees the page of before or the new one.
-  void MoveInto(const ImageRange& target) {
-    mprotect(address_, size_, PROT_READ);
-    void* moved = mremap(address_, size_, size_, MREMAP_MAYMOVE | MREMAP_FIXED, AddressOf(target));
-    if (moved == MAP_FAILED) {
-      Fail("{}: {} bytes read at offset {} cannot be put in place: {} (vm.max_map_count?)",
-           target.file->path().string(), size_, target.begin, std::strerror(errno));
-    }
-    address_ = nullptr;
-  }
-
- private:
-  std::size_t size_;
-  std::byte* address_ = nullptr;
+// What of a range is read into one area.
+struct PlacedArea {
+  ImageRange range;
+  PageArea area;
 };
 
 // Descriptors for the reads of one Load, by file.
@@ -104,6 +65,17 @@ class ReadDescriptors {
  private:
   std::map<const MappedFile*, int> opened_;
 };
+
+void AddPieces(const ImageRange& range, int descriptor, std::byte* to,
+               std::vector<ReadPiece>& pieces) {
+  const std::uint64_t size = range.file->bytes().size();
+  for (std::uint64_t at = range.begin; at < range.end; at += kReadBytes) {
+    const std::uint64_t length = std::min<std::uint64_t>(kReadBytes, range.end - at);
+    pieces.push_back({descriptor, at, static_cast<std::size_t>(length),
+                      static_cast<std::size_t>(std::min(length, size - at)),
+                      to + (at - range.begin), &range.file->path()});
+  }
+}
 
 // Whether bytes of the range are in the page cache, asked without reading any.
 bool IsCached(const ImageRange& range) {
@@ -195,6 +167,7 @@ void ImageReader::Load(std::span<const ImageRange> merged, const std::atomic<boo
 
 void ImageReader::Drop(std::span<const ImageRange> merged) {
   for (const ImageRange& range : merged) {
+    TakePlaced(range);  // no longer to be reclaimed
     const void* mapped = mmap(AddressOf(range), LengthOf(range), PROT_READ, MAP_PRIVATE | MAP_FIXED,
                               range.file->descriptor(), static_cast<off_t>(range.begin));
     if (mapped == MAP_FAILED) {
@@ -226,26 +199,53 @@ void ImageReader::LoadMapped(std::span<const ImageRange> merged, const std::atom
 void ImageReader::LoadByReads(std::span<const ImageRange> merged, const std::atomic<bool>* stop) {
   if (merged.empty()) return;
   ReadDescriptors descriptors;
-  std::vector<FreshPages> areas;
+  std::vector<PlacedArea> areas;
   std::vector<ReadPiece> pieces;
   for (const ImageRange& range : merged) {
-    areas.emplace_back(range);
-    const std::uint64_t size = range.file->bytes().size();
-    for (std::uint64_t at = range.begin; at < range.end; at += kReadBytes) {
-      const std::uint64_t length = std::min<std::uint64_t>(kReadBytes, range.end - at);
-      pieces.push_back(
-          {descriptors.Of(*range.file,
-                          [this](const MappedFile& file) { return OpenForReads(file); }),
-           at, static_cast<std::size_t>(length),
-           static_cast<std::size_t>(std::min(length, size - at)),
-           areas.back().address() + (at - range.begin), &range.file->path()});
+    const int descriptor =
+        descriptors.Of(*range.file, [this](const MappedFile& file) { return OpenForReads(file); });
+    for (ImageRange rest = range; rest.begin < rest.end; rest.begin = areas.back().range.end) {
+      PageArea area = spare_.Take(LengthOf(rest), AddressOf(rest));
+      areas.push_back({{rest.file, rest.begin, rest.begin + area.size()}, std::move(area)});
+      AddPieces(areas.back().range, descriptor, areas.back().area.address(), pieces);
     }
   }
   way_ = direct_ ? engine_->name() : "pread, page cache";
   engine_->Read(pieces, stop);
   if (Stopped(stop)) return;
-  for (std::size_t n = 0; n < merged.size(); ++n) areas[n].MoveInto(merged[n]);
+  for (PlacedArea& placed : areas) {
+    if (!placed.area.MoveTo(AddressOf(placed.range))) {
+      Fail("{}: {} bytes read at offset {} cannot be put in place: {} (vm.max_map_count?)",
+           placed.range.file->path().string(), LengthOf(placed.range), placed.range.begin,
+           std::strerror(errno));
+    }
+    const std::lock_guard lock(placed_mutex_);
+    placed_.push_back(placed.range);
+  }
   bytes_read_ += BytesOf(merged);
+}
+
+void ImageReader::Reclaim(std::span<const ImageRange> merged) {
+  for (const ImageRange& range : merged) {
+    for (const ImageRange& placed : TakePlaced(range)) {
+      std::vector<PageArea> areas;
+      if (!PageArea::TakeBack(AddressOf(placed), LengthOf(placed), areas)) continue;
+      spare_.Keep(std::move(areas.back()));
+    }
+  }
+  Drop(merged);
+}
+
+// Forgets the areas that lie in the range, and tells them.
+std::vector<ImageRange> ImageReader::TakePlaced(const ImageRange& range) {
+  const std::lock_guard lock(placed_mutex_);
+  const auto is_within = [&](const ImageRange& placed) {
+    return placed.file == range.file && placed.begin >= range.begin && placed.end <= range.end;
+  };
+  std::vector<ImageRange> taken;
+  std::copy_if(placed_.begin(), placed_.end(), std::back_inserter(taken), is_within);
+  std::erase_if(placed_, is_within);
+  return taken;
 }
 
 // The same file, whatever its name means by now. Some file systems refuse O_DIRECT.

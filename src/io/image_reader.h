@@ -10,11 +10,13 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string_view>
 #include <vector>
 
 #include "io/mapped_file.h"
+#include "io/page_area.h"
 #include "io/read_engine.h"
 
 namespace cacheready {
@@ -49,7 +51,12 @@ class ImageReader {
   // read. Returns early, nothing loaded, once `stop` is set. Used by one thread at a time.
   void Load(std::span<const ImageRange> merged, const std::atomic<bool>* stop = nullptr);
   // Gives their pages back. Thread-safe, also beside Load.
-  static void Drop(std::span<const ImageRange> merged);
+  void Drop(std::span<const ImageRange> merged);
+  // The same, but keeps the pages for the next Load, which then need not be made. While it runs
+  // nobody may read from the ranges; it may run beside Load.
+  void Reclaim(std::span<const ImageRange> merged);
+  void FreeSpare() { spare_.Clear(); }
+  std::size_t spare_bytes() const { return spare_.bytes(); }
 
   // Tells the kernel to read no more than the page that is touched, until the range is dropped.
   static void ExpectFewTouches(std::span<const ImageRange> merged);
@@ -62,12 +69,16 @@ class ImageReader {
   void LoadMapped(std::span<const ImageRange> merged, const std::atomic<bool>* stop);
   void LoadByReads(std::span<const ImageRange> merged, const std::atomic<bool>* stop);
   int OpenForReads(const MappedFile& file);
+  std::vector<ImageRange> TakePlaced(const ImageRange& range);
 
   ReadMode mode_;
   std::unique_ptr<ReadEngine> engine_;  // null under kMapped
   bool direct_ = true;                  // O_DIRECT has not been refused by a file system yet
   std::atomic<const char*> way_ = "not at all";
   std::atomic<std::uint64_t> bytes_read_ = 0;
+  SparePages spare_;
+  std::mutex placed_mutex_;
+  std::vector<ImageRange> placed_;  // read into memory of their own and not reclaimed
 };
 
 }  // namespace cacheready

@@ -78,7 +78,7 @@ TEST_P(ImageReaderTest, ShowsTheFileBeforeWhileAndAfterARangeIsLoaded) {
   EXPECT_GE(ResidentPages(file), 3'000'000u / 4096);
   EXPECT_EQ(reader_->bytes_read(), BytesOf(merged));
   EXPECT_EQ(Text(file), contents_);
-  ImageReader::Drop(MergeRanges({{&file, 0, kSize}}));
+  reader_->Drop(MergeRanges({{&file, 0, kSize}}));
   EXPECT_EQ(ResidentPages(file), 0u);
   EXPECT_EQ(Text(file), contents_);
 }
@@ -99,12 +99,39 @@ TEST_P(ImageReaderTest, AReaderOfASharedPageNeverSeesAnythingElse) {
     for (int round = 0; round < 200; ++round) {
       reader_->Load(left);
       reader_->Load(right);
-      ImageReader::Drop(left);
-      ImageReader::Drop(right);
+      reader_->Drop(left);
+      reader_->Drop(right);
     }
     done = true;
   }
   EXPECT_EQ(wrong, 0u);
+}
+
+TEST_P(ImageReaderTest, TheNextLoadUsesThePagesThatWereReclaimed) {
+  const MappedFile file(path_);
+  const auto first = MergeRanges({{&file, 5000, 3'000'000}});
+  const auto second = MergeRanges({{&file, 2'500'000, 2'600'000}, {&file, 2'900'000, kSize}});
+  reader_->Load(first);
+  reader_->Reclaim(first);
+  EXPECT_EQ(ResidentPages(file), 0u);
+  const bool by_reads = reader_->spare_bytes() > 0;
+  if (by_reads) {
+    EXPECT_EQ(reader_->spare_bytes(), BytesOf(first));
+  }
+  EXPECT_EQ(by_reads, GetParam() != std::string("mmap") && GetParam() != std::string("auto"));
+  EXPECT_EQ(Text(file), contents_);
+  reader_->Load(second);
+  EXPECT_EQ(Text(file), contents_);
+  if (by_reads) {
+    EXPECT_EQ(reader_->spare_bytes(), 0u);
+  }
+  // Placed over an edge of what is reclaimed later: that part is dropped in its place.
+  reader_->Load(first);
+  reader_->Reclaim(first);
+  reader_->Reclaim(second);
+  EXPECT_EQ(Text(file), contents_);
+  reader_->FreeSpare();
+  EXPECT_EQ(reader_->spare_bytes(), 0u);
 }
 
 TEST_P(ImageReaderTest, AShrunkenFileIsAnErrorThatNamesIt) {

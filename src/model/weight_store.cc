@@ -76,9 +76,7 @@ void WeightStore::Load(std::int64_t part, const std::atomic<bool>* stop) {
   reader_->Load(plan_.residency == Residency::kExperts ? parts_[n].common : whole_[n], stop);
 }
 
-void WeightStore::Drop(std::int64_t part) {
-  ImageReader::Drop(whole_[static_cast<std::size_t>(part)]);
-}
+void WeightStore::Drop(std::int64_t part) { reader_->Drop(whole_[static_cast<std::size_t>(part)]); }
 
 void WeightStore::StartReadingAhead(std::int64_t part) {
   ahead_ = part;
@@ -104,14 +102,15 @@ void WeightStore::Enter(std::int64_t part) {
     StopReadingAhead();
     Load(part, nullptr);
   }
-  const std::int64_t end = plan_.reads_head ? parts() : parts() - 1;
-  if (plan_.residency == Residency::kLayerAndNext && part + 1 < end) {
+  if (plan_.residency == Residency::kLayerAndNext && part + 1 < EndOfParts()) {
     StartReadingAhead(part + 1);
   }
 }
 
 void WeightStore::Leave(std::int64_t part) {
-  if (reader_ != nullptr) Drop(part);
+  if (reader_ == nullptr) return;
+  reader_->Reclaim(whole_[static_cast<std::size_t>(part)]);
+  if (part + 1 >= EndOfParts()) reader_->FreeSpare();
 }
 
 void WeightStore::EnterEmbedding(std::int64_t tokens) {
@@ -127,12 +126,12 @@ void WeightStore::EnterEmbedding(std::int64_t tokens) {
 }
 
 void WeightStore::LeaveEmbedding() {
-  if (reader_ != nullptr) ImageReader::Drop(embedding_);
+  if (reader_ != nullptr) reader_->Drop(embedding_);
 }
 
 void WeightStore::TrimEmbedding() {
   if (reader_ == nullptr || embedding_loaded_) return;
-  ImageReader::Drop(embedding_);
+  reader_->Drop(embedding_);
   ImageReader::ExpectFewTouches(embedding_);
 }
 
@@ -148,8 +147,7 @@ void WeightStore::LoadExperts(std::int64_t part, std::span<const std::int32_t> e
 }
 
 void WeightStore::DropExpert(std::int64_t part, std::int32_t expert) {
-  ImageReader::Drop(
-      parts_[static_cast<std::size_t>(part)].experts[static_cast<std::size_t>(expert)]);
+  reader_->Drop(parts_[static_cast<std::size_t>(part)].experts[static_cast<std::size_t>(expert)]);
 }
 
 HeldPart::HeldPart(WeightStore* store, std::int64_t part) : store_(store), part_(part) {

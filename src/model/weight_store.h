@@ -76,6 +76,7 @@ class WeightStore {
  private:
   void Load(std::int64_t part, const std::atomic<bool>* stop);
   void Drop(std::int64_t part);
+  std::int64_t EndOfParts() const { return plan_.reads_head ? parts() : parts() - 1; }
   void StartReadingAhead(std::int64_t part);
   void StopReadingAhead();
 
