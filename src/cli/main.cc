@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <sys/resource.h>
+
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -53,6 +56,14 @@ void Print(const std::string& text) {
   if (!written || std::fflush(stdout) != 0) Fail("stdout: cannot be written");
 }
 
+// A shard stays open while its checkpoint is, and there may be more of them than a shell allows.
+void AllowManyFiles() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = std::max(limit.rlim_cur, std::min<rlim_t>(limit.rlim_max, 65536));
+  setrlimit(RLIMIT_NOFILE, &limit);  // refused: opening the one too many will say so
+}
+
 int Run(const GlobalOptions& options, const Invocation& invocation) {
   SetVerbosity(options.quiet     ? Verbosity::kQuiet
                : options.verbose ? Verbosity::kVerbose
@@ -60,6 +71,7 @@ int Run(const GlobalOptions& options, const Invocation& invocation) {
   if (options.threads > 0) SetThreads(options.threads);
   SetMaxMemory(options.max_memory);
   SetReading(options.reading);
+  AllowManyFiles();
   InstallInterruptHandler();
   InstallMappingFaultHandler(kError);
   const Outcome outcome = invocation.run();

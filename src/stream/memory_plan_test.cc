@@ -12,6 +12,8 @@
 #include "base/parallel.h"
 #include "base/random.h"
 #include "stream/forward.h"
+#include "stream/layer_progress.h"
+#include "stream/measured_rates.h"
 
 namespace cacheready {
 namespace {
@@ -75,6 +77,34 @@ TEST(MemoryPlan, TwoModelsNeedTwiceAsMuch) {
 TEST(MemoryPlan, AllowsSixtyPercentOfTheMachineUnlessToldOtherwise) {
   const MemoryPlan plan = PlanFor(0);
   EXPECT_EQ(plan.max_bytes, static_cast<std::uint64_t>(0.6 * static_cast<double>(MemoryLimit())));
+}
+
+TEST(MeasuredRates, AreThoseOfWhatWasReadAndRunAndLeaveNothingInMemory) {
+  static const Checkpoint checkpoint =
+      Checkpoint::Open(CACHEREADY_SOURCE_DIR "/models/reference-fp8");
+  const std::unique_ptr<Model> model = DescribeModel(checkpoint);
+  WeightStore& store = *model->store();
+  store.Use({.residency = Residency::kLayer,
+             .mode = ReadMode::kBuffered,
+             .weight_bytes = 8 * store.LargestExpertBytes(0)});
+  const std::uint64_t flops = FeedForwardFlops();
+  const MeasuredRates rates = MeasureRates(*model);
+  EXPECT_EQ(rates.layer, 0);
+  EXPECT_GE(rates.experts, 1);
+  EXPECT_LE(rates.experts, 5);  // half of what may be held, and its edges
+  EXPECT_GT(rates.bytes_per_second, 0);
+  EXPECT_GT(rates.flops_per_second, 0);
+  EXPECT_EQ(rates.way, "pread, page cache");
+  // Two experts a thread on 256 rows: gate, up and down, a multiplication and an addition each.
+  const ModelInfo& info = model->info();
+  EXPECT_EQ(
+      FeedForwardFlops() - flops,
+      static_cast<std::uint64_t>(2 * NumThreads() * 256 * 6 * info.hidden * info.expert_width));
+}
+
+TEST(RateText, IsInUnitsOfAThousandMillionAndAMillionMillion) {
+  EXPECT_EQ(RateText(6'000'000'000, 1'000'000'000'000, 4.0, 12'340'000'000),
+            "1.50 GB/s read, 0.25 TFLOP/s in experts, 12.3 GB of memory");
 }
 
 using Way = std::tuple<Residency, const char*>;
