@@ -83,6 +83,12 @@ TEST_P(ImageReaderTest, ShowsTheFileBeforeWhileAndAfterARangeIsLoaded) {
   EXPECT_EQ(Text(file), contents_);
 }
 
+// To a thread sanitizer a new mapping is a write, which it is not to whom it shows the same bytes.
+[[gnu::noinline, gnu::no_sanitize_thread]] bool Shows(const volatile std::byte* at,
+                                                      std::byte expected) {
+  return *at == expected;
+}
+
 // Layers share a page where one ends and the next begins: it is used while it is loaded once more.
 TEST_P(ImageReaderTest, AReaderOfASharedPageNeverSeesAnythingElse) {
   const MappedFile file(path_);
@@ -94,7 +100,7 @@ TEST_P(ImageReaderTest, AReaderOfASharedPageNeverSeesAnythingElse) {
   const auto expected = static_cast<std::byte>(contents_[8999]);
   {
     const std::jthread user([&] {
-      while (!done) wrong += *at != expected ? 1 : 0;
+      while (!done) wrong += Shows(at, expected) ? 0 : 1;
     });
     for (int round = 0; round < 200; ++round) {
       reader_->Load(left);

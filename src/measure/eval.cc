@@ -97,12 +97,7 @@ Evaluation Evaluate(const Model& model, std::span<const Document> documents,
   return evaluation;
 }
 
-MemoryUse EvaluationMemory(const Model& model, std::span<const Document> documents,
-                           std::size_t variants) {
-  std::int64_t tokens = 0;
-  for (const Document& document : documents) {
-    tokens += static_cast<std::int64_t>(document.ids.size());
-  }
+MemoryUse EvaluationMemory(const Model& model, std::int64_t tokens, std::size_t variants) {
   MemoryUse use = StreamMemory(model, tokens, static_cast<std::int64_t>(variants));
   const ModelInfo& info = model.info();
   const std::int64_t selections = static_cast<std::int64_t>(info.moe_layers.size()) * info.top_k;

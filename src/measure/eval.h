@@ -50,7 +50,6 @@ struct Evaluation {
 Evaluation Evaluate(const Model& model, std::span<const Document> documents,
                     std::span<const Variant> variants);
 // What it needs besides weights, at most, with so many variants.
-MemoryUse EvaluationMemory(const Model& model, std::span<const Document> documents,
-                           std::size_t variants);
+MemoryUse EvaluationMemory(const Model& model, std::int64_t tokens, std::size_t variants);
 
 }  // namespace cacheready

@@ -17,6 +17,7 @@
 #include "pipeline/evaluate_command.h"
 #include "pipeline/files.h"
 #include "pipeline/plan_command.h"
+#include "pipeline/reading.h"
 #include "pipeline/report_command.h"
 #include "pipeline/scan_command.h"
 #include "pipeline/source.h"
@@ -80,12 +81,19 @@ RunText ReadRunText(const Source& source, const CanonicalizeRequest& request) {
   return {std::move(split.scan), std::move(split.held_out)};
 }
 
-// What OUT must be for the write to succeed, asked before hours are spent.
+// What OUT must be for the write to succeed, and the memory that later stages need: asked before
+// hours are spent.
 void RefuseEarly(const Source& source, const CanonicalizeRequest& request) {
   WriteOptions options{
       .link = ParseLinkMode(request.link), .force = request.force, .dry_run = true};
   if (fs::exists(fs::path(request.out) / kPlanFile)) options.force = true;  // compared later
   WriteCheckpoint(source.checkpoint, {}, "", request.out, options);
+  const Model* model = source.model.get();
+  PlanReading({model}, ScanMemory(*model, ToOptions(ScanStage(request, {}))), request.memory_bytes);
+  PlanReading({model}, EvaluationMemory(*model, request.check_tokens, kMostVariantsOfCheck));
+  constexpr std::size_t kBaseProfileAndNew = 3;
+  PlanReading({model, model},
+              EvaluationMemory(*model, request.evaluation_tokens, kBaseProfileAndNew));
 }
 
 // The check of these documents, or the one that an earlier call of the same job left behind.

@@ -52,7 +52,7 @@ CheckResult CheckOnText(const Source& source, const Plan& plan,
   CheckOptions options;
   options.seed = seed;
   ManageReading({source.model.get()},
-                EvaluationMemory(*source.model, documents, kMostVariantsOfCheck));
+                EvaluationMemory(*source.model, TokensIn(documents), kMostVariantsOfCheck));
   const CheckResult result = CheckPlan(*source.model, source.checkpoint, plan, documents, options);
   TellReading({source.model.get()});
   return result;

@@ -53,7 +53,7 @@ Json EvaluateOnText(const Source& source, const Source* out, std::vector<Documen
   const std::vector<Variant> variants = VariantsOf(source, out, request);
   const Model* other = out != nullptr ? out->model.get() : nullptr;
   ManageReading({source.model.get(), other},
-                EvaluationMemory(*source.model, documents, variants.size()));
+                EvaluationMemory(*source.model, TokensIn(documents), variants.size()));
   const Evaluation evaluation = Evaluate(*source.model, documents, variants);
   TellReading({source.model.get(), other});
   EvaluationJsonOptions options;

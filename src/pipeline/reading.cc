@@ -44,7 +44,7 @@ MemoryPlan ManageReading(std::initializer_list<const Model*> models, const Memor
                          std::uint64_t output_bytes) {
   const MemoryPlan plan = PlanReading(models, use, output_bytes);
   Use(WithoutNull(models), plan);
-  Detail(fmt::format("memory: {} in memory at once; at most {} of {} allowed",
+  Detail(fmt::format("memory: of the weights {}; at most {} of {} allowed",
                      ResidencyText(plan.reading.residency), ByteText(plan.peak_bytes),
                      ByteText(plan.max_bytes)));
   return plan;
@@ -57,6 +57,14 @@ void TellReading(std::initializer_list<const Model*> models) {
                        ByteText(model->store()->bytes_read()), model->store()->way(),
                        ByteText(PeakResidentBytes())));
   }
+}
+
+std::int64_t TokensIn(const std::vector<Document>& documents) {
+  std::int64_t tokens = 0;
+  for (const Document& document : documents) {
+    tokens += static_cast<std::int64_t>(document.ids.size());
+  }
+  return tokens;
 }
 
 Json ToJson(const MemoryPlan& plan) {

@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <vector>
 
 #include "base/json.h"
 #include "pipeline/text_table.h"
 #include "stream/memory_plan.h"
+#include "text/documents.h"
 
 namespace cacheready {
 
@@ -20,6 +22,8 @@ MemoryPlan ManageReading(std::initializer_list<const Model*> models, const Memor
                          std::uint64_t output_bytes = 0);
 // What was read and how, and the most memory that the process had; under -v.
 void TellReading(std::initializer_list<const Model*> models);
+
+std::int64_t TokensIn(const std::vector<Document>& documents);
 
 Json ToJson(const MemoryPlan& plan);
 void AddFacts(const MemoryPlan& plan, FactList& facts);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "stream/memory_plan.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <numeric>
 
@@ -57,6 +59,7 @@ class Planner {
         request.max_bytes > 0
             ? request.max_bytes
             : static_cast<std::uint64_t>(kShareOfMachine * static_cast<double>(MemoryLimit()));
+    malloc_trim(0);  // what an earlier stage has freed is not in use
     plan_.base_bytes =
         ResidentBytes() + kSlack + kBytesPerThread * static_cast<std::uint64_t>(NumThreads());
   }

@@ -40,7 +40,7 @@ held() {
   python3 "$CACHEREADY_SOURCE/tests/python/peak_memory.py" "$WORK/peak" "$CACHEREADY" -v --threads 2 \
     --max-memory "${limit}MiB" "$@" "${scan[@]}" -o "$WORK/held" >"$WORK/stdout" 2>"$WORK/stderr" ||
     { cat "$WORK/stderr"; fail "$limit MiB $*"; }
-  grep -q "^memory: $residency in memory" "$WORK/stderr" || { cat "$WORK/stderr"; fail "not $residency"; }
+  grep -q "^memory: of the weights $residency;" "$WORK/stderr" || { cat "$WORK/stderr"; fail "not $residency"; }
   [ "$(cat "$WORK/peak")" -le $((limit << 20)) ] || fail "$limit MiB $*: had $(cat "$WORK/peak") bytes"
   same "$WORK/scan" "$WORK/held"
 }
@@ -56,3 +56,9 @@ refused "--max-memory" "64 MiB" "needs at least"
 least=$(sed -n 's/.*needs at least \([0-9]*\) MiB.*/\1/p' "$WORK/stderr")
 run 0 --threads 2 --max-memory $((least + 1))MiB "${scan[@]}" -o "$WORK/refused" --dry-run
 grep -q "without its experts" "$WORK/stdout" || fail "the least that is enough is not enough"
+
+# The scan would fit, the check that follows it does not: said before the scan.
+run 3 --threads 2 --max-memory 180MiB canonicalize "$WORK/src" -c "$WORK/text.jsonl" -o "$WORK/out" \
+  --tokens 512 --document-tokens 64 --check-tokens 20000
+refused "--max-memory" "needs at least"
+[ ! -e "$WORK/out.run" ] || fail "a refused run left something"
