@@ -50,7 +50,8 @@ class WeightStoreTest : public testing::Test {
                static_cast<std::streamsize>(file.size()));
     checkpoint_.emplace(Checkpoint::Open(folder_));
     const ImageRange norm = checkpoint_->RangeOf(Tensor("norm"));
-    ImageReader(ReadMode::kMapped).Drop(MergeRanges({{norm.file, 0, file.size()}}));  // the kernel maps ahead
+    ImageReader(ReadMode::kMapped)
+        .Drop(MergeRanges({{norm.file, 0, file.size()}}));  // the kernel maps ahead
   }
   ~WeightStoreTest() override { fs::remove_all(folder_); }
 
