@@ -47,8 +47,8 @@ struct ScanRequest {
   std::int64_t document_tokens = 512;  // longer ones are cut: evidence needs many documents
   std::uint64_t seed = 0;
   double tolerance = 1.0;
-  std::uint64_t memory_bytes = std::uint64_t{1} << 30;  // for expert outputs held at once
-  bool fresh = false;                                   // discard another scan in the folder
+  std::uint64_t memory_bytes = 0;  // for expert outputs held at once; 0: a share of the limit
+  bool fresh = false;              // discard another scan in the folder
   bool dry_run = false;
   // "3/16": a part of the documents, into a folder of its own inside `out`; "auto": which one is
   // told by the launcher's variables (docs/clusters.md); "" = all, into `out` itself.
@@ -152,7 +152,7 @@ struct CanonicalizeRequest {
   double budget = 0.5;
   double margin = 0.005;
   std::int64_t max_group = 0;
-  std::uint64_t memory_bytes = std::uint64_t{1} << 30;
+  std::uint64_t memory_bytes = 0;  // as in ScanRequest
   std::string link = "auto";
   bool force = false;
   bool fresh = false;
@@ -164,6 +164,12 @@ Outcome Canonicalize(const CanonicalizeRequest& request);
 
 // Process-wide settings.
 void SetThreads(int threads);
+// The most memory that the process may use, mapped pages included; 0: 60 % of RAM, or of the limit
+// of its control group, whichever is smaller. A command that cannot keep to it fails, naming the
+// least.
+void SetMaxMemory(std::uint64_t bytes);
+// How weights are read: "auto", "uring", "direct", "buffered", "mmap" (docs/performance.md).
+void SetReading(const std::string& way);
 const char* Version();
 
 }  // namespace cacheready

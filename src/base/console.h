@@ -15,6 +15,8 @@ void Note(const std::string& line);    // normal and verbose
 void Detail(const std::string& line);  // verbose only
 void Warn(const std::string& line);    // always, even under -q; prefixed "warning: "
 
+std::string DurationText(double seconds);  // "41 s", "3 min 05 s", "2 h 07 min"
+
 // One redrawn status line (layer i of n, rate, time left). Does nothing when stderr is no terminal
 // or under -q.
 class Progress {

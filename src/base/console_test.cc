@@ -27,6 +27,13 @@ TEST(Console, PrintsWhatTheVerbosityAsksForAndWarningsAlways) {
   EXPECT_EQ(Printed(Verbosity::kVerbose), "note\ndetail\nwarning: odd\n");
 }
 
+TEST(Console, TellsDurationsInTheTwoLargestUnits) {
+  EXPECT_EQ(DurationText(0.4), "0 s");
+  EXPECT_EQ(DurationText(41.2), "41 s");
+  EXPECT_EQ(DurationText(185), "3 min 05 s");
+  EXPECT_EQ(DurationText(7 * 3600 + 65), "7 h 01 min");
+}
+
 TEST(Console, ProgressIsSilentInAPipe) {
   testing::internal::CaptureStderr();
   {

@@ -297,6 +297,11 @@ TensorPlace Checkpoint::GetPlace(std::string_view name) const {
   return entry->second;
 }
 
+ImageRange Checkpoint::RangeOf(const TensorView& tensor) const {
+  const TensorPlace place = GetPlace(tensor.name);
+  return {&mappings_[place.shard], place.offset_bytes, place.offset_bytes + tensor.bytes.size()};
+}
+
 std::string Checkpoint::LayoutSha256() const {
   Sha256 sha;
   std::string bytes;  // of one tensor: the hash is slow at a few bytes a call

@@ -15,6 +15,7 @@
 
 #include "base/json.h"
 #include "checkpoint/safetensors_header.h"
+#include "io/image_reader.h"
 #include "io/mapped_file.h"
 #include "tensor/tensor_view.h"
 
@@ -62,6 +63,8 @@ class Checkpoint {
   const TensorView* FindTensor(std::string_view name) const;  // thread-safe; Valid while this lives
   const TensorView& GetTensor(std::string_view name) const;   // Fails if absent
   TensorPlace GetPlace(std::string_view name) const;
+  // Where a tensor of this checkpoint lies, for a reader that loads it. Valid while this lives.
+  ImageRange RangeOf(const TensorView& tensor) const;
 
   // SHA-256 over (name, dtype, shape) of all tensors in name order: equal however the checkpoint is
   // sharded.

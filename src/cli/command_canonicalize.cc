@@ -53,8 +53,9 @@ void AddCanonicalize(CLI::App& app, Invocation& invocation) {
   command->add_option("--run", request->run,
                       "folder of everything measured, and of the report (default: OUT.run)");
   command
-      ->add_option("--memory", request->memory_bytes,
-                   "bytes for expert outputs held at once (1GB, 512MB ...)")
+      ->add_option(
+          "--memory", request->memory_bytes,
+          "bytes for expert outputs held at once, 1GiB ... (default: a share of --max-memory)")
       ->transform(CLI::AsSizeValue(true));
   command
       ->add_option("--link", request->link,

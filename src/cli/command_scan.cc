@@ -22,8 +22,9 @@ void AddScan(CLI::App& app, Invocation& invocation) {
   command->add_option("--tolerance", request->tolerance,
                       "as the plan will use it: decides how near a pair must be to be measured");
   command
-      ->add_option("--memory", request->memory_bytes,
-                   "bytes for expert outputs held at once (1GB, 512MB ...)")
+      ->add_option(
+          "--memory", request->memory_bytes,
+          "bytes for expert outputs held at once, 1GiB ... (default: a share of --max-memory)")
       ->transform(CLI::AsSizeValue(true));
   command->add_option("--part", request->part,
                       "I/N: the I-th of N parts of the documents, into OUTPUT/part-I-of-N; 'auto': "

@@ -44,8 +44,7 @@ inline constexpr const char* kProfileHelp =
     "how the model is served: fp8-w8a8, bf16-tp1, fp32 (default: by the checkpoint's own format)";
 inline constexpr const char* kNumericsHelp =
     "arithmetic of products: fp32 (default), bf16 (this CPU's instruction), auto (the faster of "
-    "the "
-    "two), or a class by its name; plans of different classes are never mixed";
+    "the two), or a class by its name; plans of different classes are never mixed";
 inline constexpr const char* kDryRunHelp = "say what would be done, write nothing";
 
 }  // namespace cacheready

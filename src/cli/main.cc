@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <sys/resource.h>
+
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -6,6 +9,7 @@
 #include "base/console.h"
 #include "base/error.h"
 #include "cli/commands.h"
+#include "io/mapping_faults.h"
 
 namespace cacheready {
 namespace {
@@ -16,6 +20,8 @@ enum ExitCode { kDone = 0, kRefused = 1, kUsage = 2, kError = 3, kInterrupted = 
 struct GlobalOptions {
   bool json = false, quiet = false, verbose = false;
   int threads = 0;
+  std::uint64_t max_memory = 0;
+  std::string reading = "auto";
 };
 
 void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
@@ -24,6 +30,12 @@ void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
   app.add_flag("-v,--verbose", options.verbose, "say more on stderr")->excludes(quiet);
   app.add_option("--threads", options.threads, "threads (default: the CPUs of this process)")
       ->check(CLI::PositiveNumber);
+  app.add_option("--max-memory", options.max_memory,
+                 "most memory to use, 8GiB ... (default: 60 % of the machine's or the group's)")
+      ->transform(CLI::AsSizeValue(true));
+  app.add_option("--io", options.reading,
+                 "how weights are read: auto, uring, direct, buffered, mmap")
+      ->check(CLI::IsMember({"auto", "uring", "direct", "buffered", "mmap"}));
   app.set_version_flag("--version", std::string("cacheready ") + Version());
   app.fallthrough();
 }
@@ -44,12 +56,24 @@ void Print(const std::string& text) {
   if (!written || std::fflush(stdout) != 0) Fail("stdout: cannot be written");
 }
 
+// A shard stays open while its checkpoint is, and there may be more of them than a shell allows.
+void AllowManyFiles() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = std::max(limit.rlim_cur, std::min<rlim_t>(limit.rlim_max, 65536));
+  setrlimit(RLIMIT_NOFILE, &limit);  // refused: opening the one too many will say so
+}
+
 int Run(const GlobalOptions& options, const Invocation& invocation) {
   SetVerbosity(options.quiet     ? Verbosity::kQuiet
                : options.verbose ? Verbosity::kVerbose
                                  : Verbosity::kNormal);
   if (options.threads > 0) SetThreads(options.threads);
+  SetMaxMemory(options.max_memory);
+  SetReading(options.reading);
+  AllowManyFiles();
   InstallInterruptHandler();
+  InstallMappingFaultHandler(kError);
   const Outcome outcome = invocation.run();
   Print(options.json ? outcome.json : outcome.summary);
   return outcome.passed ? kDone : kRefused;
@@ -82,7 +106,7 @@ int Main(int argc, char** argv) {
   } catch (const Interrupted& stop) {
     return Complain(stop.what(), kInterrupted);
   } catch (const std::bad_alloc&) {
-    return Complain("out of memory; give fewer --tokens or a smaller --memory", kError);
+    return Complain("out of memory; give fewer --tokens or a smaller --max-memory", kError);
   } catch (const std::exception& error) {
     return Complain(PrintableText(error.what()), kError);
   }

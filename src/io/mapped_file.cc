@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "io/mapping_faults.h"
 
 namespace cacheready {
 namespace {
@@ -19,10 +20,13 @@ namespace {
 class Descriptor {
  public:
   explicit Descriptor(int descriptor) : descriptor_(descriptor) {}
-  ~Descriptor() { close(descriptor_); }
+  ~Descriptor() {
+    if (descriptor_ >= 0) close(descriptor_);
+  }
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
   int get() const { return descriptor_; }
+  int Release() { return std::exchange(descriptor_, -1); }
 
  private:
   int descriptor_;
@@ -52,7 +56,7 @@ std::size_t RegularFileSize(int descriptor, const std::filesystem::path& path) {
 }  // namespace
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
-  const Descriptor descriptor(OpenForReading(path));
+  Descriptor descriptor(OpenForReading(path));
   const std::size_t size = RegularFileSize(descriptor.get(), path);
   if (size == 0) return;  // mmap refuses a length of 0
   void* address = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor.get(), 0);
@@ -61,16 +65,23 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   }
   data_ = static_cast<const std::byte*>(address);
   size_ = size;
+  descriptor_ = descriptor.Release();
+  noted_ = NoteMapping(data_, size_, path_);
 }
 
 MappedFile::~MappedFile() {
-  if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
+  if (data_ == nullptr) return;
+  ForgetMapping(noted_);
+  munmap(const_cast<std::byte*>(data_), size_);
+  close(descriptor_);
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : path_(std::move(other.path_)),
       data_(std::exchange(other.data_, nullptr)),
-      size_(std::exchange(other.size_, 0)) {}
+      size_(std::exchange(other.size_, 0)),
+      descriptor_(std::exchange(other.descriptor_, -1)),
+      noted_(std::exchange(other.noted_, -1)) {}
 
 std::string ReadTextFile(const std::filesystem::path& path, std::uint64_t limit_bytes) {
   const Descriptor descriptor(OpenForReading(path));

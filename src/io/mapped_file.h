@@ -21,11 +21,15 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }  // Valid while this lives
   const std::filesystem::path& path() const { return path_; }
+  // Open for reading while this lives; -1 if the file is empty.
+  int descriptor() const { return descriptor_; }
 
  private:
   std::filesystem::path path_;
   const std::byte* data_ = nullptr;
   std::size_t size_ = 0;
+  int descriptor_ = -1;
+  int noted_ = -1;  // by io/mapping_faults.h
 };
 
 // Whole file as text; Fails if larger than `limit_bytes`.

@@ -76,6 +76,7 @@ class PlanCheck {
       served_of[n] = variants.size();
       variants.push_back({NameOf(sizes[n]), served_, &overrides[n]});
     }
+    CR_CHECK(variants.size() <= kMostVariantsOfCheck, "{} variants", variants.size());
     Evaluation evaluation = Evaluate(model_, documents_, variants);
     if (first) KeepOriginal(evaluation);
     std::vector<bool> verdicts;

@@ -56,6 +56,9 @@ struct CheckResult {
 CheckResult CheckPlan(const Model& model, const Checkpoint& checkpoint, const Plan& plan,
                       std::span<const Document> documents, const CheckOptions& options);
 
+// The most variants that one of its passes runs side by side.
+inline constexpr std::size_t kMostVariantsOfCheck = 9;
+
 Json ToJson(const CheckResult& result);         // "cacheready.check/1"
 Json StabilityJson(const CheckResult& result);  // "cacheready.stability/1"
 

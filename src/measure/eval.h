@@ -10,6 +10,7 @@
 
 #include "measure/selections.h"
 #include "model/model.h"
+#include "stream/memory_plan.h"
 #include "stream/stream.h"
 #include "text/documents.h"
 
@@ -48,5 +49,7 @@ struct Evaluation {
 // block of tokens at a time. Fails if no document has two tokens.
 Evaluation Evaluate(const Model& model, std::span<const Document> documents,
                     std::span<const Variant> variants);
+// What it needs besides weights, at most, with so many variants.
+MemoryUse EvaluationMemory(const Model& model, std::int64_t tokens, std::size_t variants);
 
 }  // namespace cacheready

@@ -55,6 +55,7 @@ std::vector<FeedForward> OpenFused(const WeightReader& weights, const Fused& gat
   for (std::int64_t e = 0; e < shape.experts; ++e) {
     PlainSlice gate = GateUpSlice(shape, e, false), up = GateUpSlice(shape, e, true);
     gate.transposed = up.transposed = transposed;
+    const ExpertScope scope(weights, e);
     FeedForward expert;
     expert.gate = weights.OpenSlice(gate_up.tensor, gate);
     expert.up = weights.OpenSlice(gate_up.tensor, up);
@@ -95,6 +96,7 @@ std::vector<FeedForward> OpenEach(const WeightReader& weights, const std::string
                                   const ExpertShape& shape, const ProjectionNames& names) {
   std::vector<FeedForward> experts;
   for (std::int64_t e = 0; e < shape.experts; ++e) {
+    const ExpertScope scope(weights, e);
     const std::string expert = fmt::format("{}.{}", module, e);
     experts.push_back(OpenFeedForward(weights, expert, shape.hidden, shape.intermediate, names));
     if (shape.bias) OpenBiases(weights, expert, names, experts.back());

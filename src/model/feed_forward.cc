@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <atomic>
 
 #include "base/error.h"
 #include "base/math.h"
@@ -10,6 +11,8 @@ namespace {
 
 constexpr float kClampLimit = 7.0f;
 constexpr float kClampSlope = 1.702f;
+
+std::atomic<std::uint64_t> flops = 0;
 
 void Swiglu(const Arithmetic& arithmetic, std::span<const float> up, std::span<float> inner) {
   Silu(inner);
@@ -28,8 +31,11 @@ void ClampedSwiglu(std::span<const float> up, std::span<float> inner) {
 
 }  // namespace
 
+std::uint64_t FeedForwardFlops() { return flops.load(); }
+
 Matrix RunFeedForward(const Arithmetic& arithmetic, Role role, const FeedForward& ffn,
                       const Matrix& x) {
+  flops += static_cast<std::uint64_t>(2 * 3 * x.rows() * ffn.gate->rows() * ffn.gate->cols());
   LinearInput input(x);
   Matrix inner = Linear(arithmetic, role, *ffn.gate, input, ffn.gate_bias);
   const Matrix up = Linear(arithmetic, role, *ffn.up, input, ffn.up_bias);

@@ -40,6 +40,8 @@ struct FeedForward {
 };
 Matrix RunFeedForward(const Arithmetic& arithmetic, Role role, const FeedForward& ffn,
                       const Matrix& x);
+// Multiplications and additions of all calls so far, of this process.
+std::uint64_t FeedForwardFlops();
 
 // Where the router's numbers are stored: what a plan patches.
 struct RouterTensors {
@@ -47,6 +49,8 @@ struct RouterTensors {
   std::string logit_bias = {};      // "" if the family has none
   std::string selection_bias = {};  // "" if none
 };
+
+class WeightStore;
 
 // The routed part of one layer, opened.
 struct MoeBlock {
@@ -57,10 +61,13 @@ struct MoeBlock {
   std::vector<FeedForward> experts;
   std::optional<FeedForward> shared;  // always added ...
   EncodedMatrixPtr shared_gate;       // ... times sigmoid(gate x) where there is one, [1, hidden]
+  WeightStore* store = nullptr;       // of the weights; null: read as they are touched
+  std::int64_t part = -1;             // of the store
 };
 
 Matrix RouterLogits(const Arithmetic& arithmetic, const MoeBlock& moe, const Matrix& x);
-// Output of one expert on the given rows of x, unweighted: [rows.size(), hidden].
+// Output of one expert on the given rows of x, unweighted: [rows.size(), hidden]. Experts that are
+// run one after the other are gone through by model/expert_pass.h.
 Matrix RunExpert(const Arithmetic& arithmetic, const MoeBlock& moe, std::int64_t expert,
                  const Matrix& x, std::span<const std::int32_t> rows);
 Matrix RunShared(const Arithmetic& arithmetic, const MoeBlock& moe,
@@ -101,7 +108,9 @@ struct ModelInfo {
   std::string expert_layout = {};              // "per-expert" or "fused"
   // What the config says: "fp8: w8a8 dynamic per token 128 columns"; "none" if not quantized.
   std::string quantization = {};
-  std::string attention = {};  // one phrase for people: "Gated DeltaNet 3 : 1 gated attention"
+  std::int64_t expert_width = 0;   // of the routed experts: their intermediate size
+  std::int64_t token_columns = 0;  // what all matrices of the widest layer but its experts give
+  std::string attention = {};      // one phrase for people: "Gated DeltaNet 3 : 1 gated attention"
 };
 
 class Model {
@@ -112,6 +121,9 @@ class Model {
                        std::span<const std::int32_t> ids) const = 0;  // Fails on an id >= vocab
   virtual std::unique_ptr<Layer> OpenLayer(std::int64_t layer) const = 0;
   virtual Matrix FinalNorm(const Arithmetic& arithmetic, const Matrix& hidden) const = 0;
+  // Of the weights that layers and head read; null: they are read as they are touched. Layers are
+  // parts 0 ... layers - 1, the head (FinalNorm, Logits) is part `layers`.
+  virtual WeightStore* store() const { return nullptr; }
   // [tokens, vocab] from the output of FinalNorm.
   virtual Matrix Logits(const Arithmetic& arithmetic, const Matrix& x) const = 0;
 };

@@ -1,19 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "base/error.h"
 #include "base/math.h"
 #include "base/parallel.h"
+#include "model/expert_pass.h"
 #include "model/model.h"
+#include "model/weight_store.h"
 
 namespace cacheready {
 namespace {
 
-// Expert outputs held at once: 10,922 tokens a block at top 8 and hidden 3,072, so a default scan
+// Expert outputs held at once. At 1 GiB, 10,922 tokens a block at top 8 and hidden 3,072, so a scan
 // of 16,384 tokens decodes each expert twice. The bits do not depend on it: a token's sum lies in
 // one block.
-constexpr std::int64_t kMaxOutputBytes = std::int64_t{1} << 30;
+std::int64_t MaxOutputBytes(const MoeBlock& moe) {
+  const ReadingPlan plan = moe.store != nullptr ? moe.store->plan() : ReadingPlan{};
+  return static_cast<std::int64_t>(plan.output_bytes);
+}
 
 // The (token, slot) entries of tokens [begin, end) that one expert serves.
 struct ExpertLoad {
@@ -131,7 +137,7 @@ Matrix RunMoe(const Arithmetic& arithmetic, const MoeBlock& moe, const Matrix& x
   Matrix y(x.rows(), x.cols());
   const std::int64_t bytes_per_token =
       routing.top_k * x.cols() * static_cast<std::int64_t>(sizeof(float));
-  const std::int64_t block = std::max<std::int64_t>(1, kMaxOutputBytes / bytes_per_token);
+  const std::int64_t block = std::max<std::int64_t>(1, MaxOutputBytes(moe) / bytes_per_token);
   for (std::int64_t begin = 0; begin < x.rows(); begin += block) {
     const std::int64_t end = std::min(x.rows(), begin + block);
     std::vector<ExpertLoad> loads = GatherLoads(moe, routing, begin, end);
@@ -139,7 +145,9 @@ Matrix RunMoe(const Arithmetic& arithmetic, const MoeBlock& moe, const Matrix& x
         std::span(routing.weights)
             .subspan(static_cast<std::size_t>(begin * routing.top_k),
                      static_cast<std::size_t>((end - begin) * routing.top_k));
-    ParallelFor(static_cast<std::int64_t>(loads.size()), [&](std::int64_t n) {
+    std::vector<std::int32_t> order;
+    for (const ExpertLoad& load : loads) order.push_back(load.expert);
+    ForEachExpert(moe, std::move(order), [&](std::int64_t n) {
       RunLoad(arithmetic, moe, x, weights, loads[static_cast<std::size_t>(n)]);
     });
     const TokenSums sums(arithmetic, loads, (end - begin) * routing.top_k);

@@ -15,28 +15,40 @@ WeightReader::WeightReader(const Checkpoint& checkpoint, Mode mode)
     : checkpoint_(&checkpoint),
       mode_(mode),
       find_([&checkpoint](std::string_view name) { return checkpoint.FindTensor(name); }),
-      quantization_(ReadQuantization(checkpoint)) {}
+      quantization_(std::make_shared<QuantizationConfig>(ReadQuantization(checkpoint))) {}
+
+WeightReader WeightReader::Recording(WeightUse& use) const {
+  WeightReader recording = *this;
+  recording.use_ = &use;
+  recording.find_ = [checkpoint = checkpoint_, &use](std::string_view name) {
+    const TensorView* found = checkpoint->FindTensor(name);
+    if (found != nullptr) use.AddTensor(*found);
+    return found;
+  };
+  return recording;
+}
 
 FormatRequest WeightReader::Request(const std::string& module, std::int64_t rows,
                                     std::int64_t cols) const {
   return {.module = module,
           .rows = rows,
           .cols = cols,
-          .scheme = quantization_.FindScheme(module),
-          .quant_method = quantization_.method};
+          .scheme = quantization_->FindScheme(module),
+          .quant_method = quantization_->method};
 }
 
 EncodedMatrixPtr WeightReader::OpenChecked(const FormatRequest& request) const {
   const WeightParts parts(request, find_);
   const WeightFormat* format = FindWeightFormat(request, parts);
   if (format != nullptr && format->quantized) {
-    RequireAgreement(quantization_, request.module, format->name, parts.first().file);
+    RequireAgreement(*quantization_, request.module, format->name, parts.first().file);
   }
   return OpenWeight(request, parts);
 }
 
 EncodedMatrixPtr WeightReader::Open(const std::string& module, std::int64_t rows,
                                     std::int64_t cols) const {
+  if (use_ != nullptr) use_->AddOutputs(rows);
   return OpenChecked(Request(module, rows, cols));
 }
 
@@ -53,6 +65,7 @@ EncodedMatrixPtr WeightReader::OpenSlice(const std::string& tensor, const PlainS
 EncodedMatrixPtr WeightReader::OpenRouter(const std::string& module, std::int64_t experts,
                                           std::int64_t hidden) const {
   const FormatRequest request = Request(module, experts, hidden);
+  if (use_ != nullptr) use_->AddOutputs(experts);
   const WeightFormat* format = FindWeightFormat(request, find_);
   if (format != nullptr && format->quantized) {
     Fail(
@@ -79,6 +92,7 @@ std::vector<float> WeightReader::Values(const std::string& tensor,
     Fail("{}: tensor '{}' has dtype {}, expected F32, BF16 or F16", view->file, tensor,
          DtypeName(view->dtype));
   }
+  if (use_ != nullptr) use_->AddTensor(*view);
   if (mode_ == Mode::kCheck) {
     return std::vector<float>(static_cast<std::size_t>(view->NumElements()));
   }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "formats/encoded_matrix.h"
 #include "formats/quantization_config.h"
 #include "formats/weight_formats.h"
+#include "model/weight_use.h"
 
 namespace cacheready {
 
@@ -24,9 +26,12 @@ class WeightReader {
   // The checkpoint must outlive the reader and all it opened.
   WeightReader(const Checkpoint& checkpoint, Mode mode);
 
+  // The same reader, telling `use` of each tensor that it opens or looks up as part of a weight.
+  WeightReader Recording(WeightUse& use) const;
+
   const Checkpoint& checkpoint() const { return *checkpoint_; }
   // What the config says of how it is quantized.
-  const QuantizationConfig& quantization() const { return quantization_; }
+  const QuantizationConfig& quantization() const { return *quantization_; }
   bool Has(std::string_view tensor) const { return checkpoint_->FindTensor(tensor) != nullptr; }
 
   // The weight [rows, cols] of a module in whatever format it is stored. Fails if absent.
@@ -44,13 +49,31 @@ class WeightReader {
                             std::initializer_list<std::int64_t> shape) const;
 
  private:
+  friend class ExpertScope;
   EncodedMatrixPtr OpenChecked(const FormatRequest& request) const;
   FormatRequest Request(const std::string& module, std::int64_t rows, std::int64_t cols) const;
 
   const Checkpoint* checkpoint_;
   Mode mode_;
   TensorFinder find_;
-  QuantizationConfig quantization_;
+  std::shared_ptr<const QuantizationConfig> quantization_;  // shared with the recording readers
+  WeightUse* use_ = nullptr;
+};
+
+// What is opened while this lives is told to be of one expert.
+class ExpertScope {
+ public:
+  ExpertScope(const WeightReader& weights, std::int64_t expert) : use_(weights.use_) {
+    if (use_ != nullptr) use_->EnterExpert(expert);
+  }
+  ~ExpertScope() {
+    if (use_ != nullptr) use_->EnterExpert(-1);
+  }
+  ExpertScope(const ExpertScope&) = delete;
+  ExpertScope& operator=(const ExpertScope&) = delete;
+
+ private:
+  WeightUse* use_;
 };
 
 // The first of `prefixes` below which `tensor` is stored. Fails naming what was looked for.

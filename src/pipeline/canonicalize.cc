@@ -17,6 +17,7 @@
 #include "pipeline/evaluate_command.h"
 #include "pipeline/files.h"
 #include "pipeline/plan_command.h"
+#include "pipeline/reading.h"
 #include "pipeline/report_command.h"
 #include "pipeline/scan_command.h"
 #include "pipeline/source.h"
@@ -81,12 +82,19 @@ RunText ReadRunText(const Source& source, const CanonicalizeRequest& request) {
   return {std::move(split.scan), std::move(split.held_out)};
 }
 
-// What OUT must be for the write to succeed, asked before hours are spent.
+// What OUT must be for the write to succeed, and the memory that later stages need: asked before
+// hours are spent.
 void RefuseEarly(const Source& source, const CanonicalizeRequest& request) {
   WriteOptions options{
       .link = ParseLinkMode(request.link), .force = request.force, .dry_run = true};
   if (fs::exists(fs::path(request.out) / kPlanFile)) options.force = true;  // compared later
   WriteCheckpoint(source.checkpoint, {}, "", request.out, options);
+  const Model* model = source.model.get();
+  PlanReading({model}, ScanMemory(*model, ToOptions(ScanStage(request, {}))), request.memory_bytes);
+  PlanReading({model}, EvaluationMemory(*model, request.check_tokens, kMostVariantsOfCheck));
+  constexpr std::size_t kBaseProfileAndNew = 3;
+  PlanReading({model, model},
+              EvaluationMemory(*model, request.evaluation_tokens, kBaseProfileAndNew));
 }
 
 // The check of these documents, or the one that an earlier call of the same job left behind.
@@ -202,18 +210,19 @@ Outcome Conclude(const RunFolder& run, bool passed) {
 }
 
 Outcome DryRun(const Source& source, const CanonicalizeRequest& request, const RunFolder& run) {
-  const ScanEstimate estimate =
-      EstimateScan(source.checkpoint, *source.model, ToOptions(ScanStage(request, run)));
+  const PlannedScan planned = EstimateScan(source, ScanStage(request, run));
+  std::uint64_t file_bytes = 0;
+  for (const Shard& shard : source.checkpoint.shards()) file_bytes += shard.size_bytes;
   Json json;
   json["schema"] = "cacheready.canonicalize-estimate/1";
-  json["scan"] = ToJson(estimate);
+  json["scan"] = ToJson(planned);
   json["passes"] = {{"scan", 1}, {"check", 3}, {"verify", 1}, {"eval", 1}};
-  json["writes_bytes"] = estimate.read_bytes;
+  json["writes_bytes"] = file_bytes;
   return {.json = WriteJson(json),
-          .summary = EstimateText(estimate) +
+          .summary = EstimateText(planned) +
                      fmt::format("then, only if something is to be tied: {} at {}, and up to five "
                                  "more passes over the checkpoint (check, verify, eval)\n",
-                                 ByteText(estimate.read_bytes), request.out)};
+                                 ByteText(file_bytes), request.out)};
 }
 
 void ForgetResults(const RunFolder& run) {

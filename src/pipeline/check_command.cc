@@ -6,6 +6,7 @@
 #include "base/console.h"
 #include "base/error.h"
 #include "pipeline/files.h"
+#include "pipeline/reading.h"
 #include "pipeline/text_table.h"
 
 namespace cacheready {
@@ -50,7 +51,11 @@ CheckResult CheckOnText(const Source& source, const Plan& plan,
                         const std::vector<Document>& documents, std::uint64_t seed) {
   CheckOptions options;
   options.seed = seed;
-  return CheckPlan(*source.model, source.checkpoint, plan, documents, options);
+  ManageReading({source.model.get()},
+                EvaluationMemory(*source.model, TokensIn(documents), kMostVariantsOfCheck));
+  const CheckResult result = CheckPlan(*source.model, source.checkpoint, plan, documents, options);
+  TellReading({source.model.get()});
+  return result;
 }
 
 std::string CheckText(const CheckResult& result) {

@@ -2,6 +2,7 @@
 #include "pipeline/evaluate_command.h"
 
 #include "base/error.h"
+#include "pipeline/reading.h"
 #include "pipeline/text_table.h"
 
 namespace cacheready {
@@ -50,8 +51,12 @@ Json EvaluateOnText(const Source& source, const Source* out, std::vector<Documen
   if (request.tokens > 0) {
     documents = SampleDocuments(std::move(documents), request.tokens, request.seed);
   }
-  const Evaluation evaluation =
-      Evaluate(*source.model, documents, VariantsOf(source, out, request));
+  const std::vector<Variant> variants = VariantsOf(source, out, request);
+  const Model* other = out != nullptr ? out->model.get() : nullptr;
+  ManageReading({source.model.get(), other},
+                EvaluationMemory(*source.model, TokensIn(documents), variants.size()));
+  const Evaluation evaluation = Evaluate(*source.model, documents, variants);
+  TellReading({source.model.get(), other});
   EvaluationJsonOptions options;
   options.bootstrap.seed = request.seed;
   options.margin = request.margin;

@@ -4,6 +4,7 @@
 #include "cacheready/cacheready.h"
 #include "io/publish.h"
 #include "pipeline/files.h"
+#include "pipeline/reading.h"
 #include "pipeline/source.h"
 #include "pipeline/text_table.h"
 #include "stream/forward.h"
@@ -19,6 +20,18 @@ double SmallestMargin(const ForwardOutputs& outputs) {
     }
   }
   return smallest;
+}
+
+// What it keeps: the hidden state of every layer, router outputs and logits, twice while they are
+// written.
+MemoryUse ForwardMemory(const Model& model, std::int64_t tokens) {
+  const ModelInfo& info = model.info();
+  MemoryUse use = StreamMemory(model, tokens, 1);
+  const std::int64_t kept =
+      (info.layers + 1) * info.hidden + info.vocab +
+      static_cast<std::int64_t>(info.moe_layers.size()) * (info.experts + 2 * info.top_k + 1);
+  use.held_bytes += 2 * static_cast<std::uint64_t>(tokens * kept) * sizeof(float);
+  return use;
 }
 
 TokenBatch ReadBatch(const std::string& file, std::int64_t vocab) {
@@ -53,10 +66,12 @@ Outcome Forward(const ForwardRequest& request) {
   facts.Add("profile", std::string(profile.name));
   facts.Add("numerics class", std::string(NumericsClassName(numerics)));
   if (!request.dry_run) {
+    ManageReading({source->model.get()}, ForwardMemory(*source->model, batch.tokens()));
     const ForwardOutputs outputs =
         RunForward(*source->model, batch, {.profile = &profile, .numerics = numerics});
     const std::vector<std::byte> bytes = SerializeForward(outputs);
     PublishFile(request.out, std::span<const std::byte>(bytes));
+    TellReading({source->model.get()});
     const double margin = SmallestMargin(outputs);
     json["smallest_selection_margin"] = margin;
     facts.Add("smallest selection margin", fmt::format("{:.3g}", margin));

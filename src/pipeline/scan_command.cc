@@ -5,7 +5,9 @@
 
 #include <filesystem>
 
+#include "base/console.h"
 #include "pipeline/part_choice.h"
+#include "pipeline/reading.h"
 #include "pipeline/text_table.h"
 #include "records/scan_part.h"
 
@@ -79,25 +81,74 @@ ScanHeader ScanSource(const Source& source, std::vector<Document> documents,
                       const ScanRequest& request) {
   ScanOptions options = ToOptions(request);
   options.numerics = NumericsOf(source, request);
-  return RunScan(source.checkpoint, *source.model, std::move(documents), options,
-                 ScanFolder(request, options));
+  ManageReading({source.model.get()}, ScanMemory(*source.model, options), request.memory_bytes);
+  const ScanHeader header = RunScan(source.checkpoint, *source.model, std::move(documents), options,
+                                    ScanFolder(request, options));
+  TellReading({source.model.get()});
+  return header;
 }
 
-Json ToJson(const ScanEstimate& estimate) {
+PlannedScan EstimateScan(const Source& source, const ScanRequest& request) {
+  const ScanOptions options = ToOptions(request);
+  const Model& model = *source.model;
+  PlannedScan planned;
+  planned.memory = ManageReading({&model}, ScanMemory(model, options), request.memory_bytes);
+  planned.estimate = EstimateScan(model, options, planned.memory);
+  planned.rates = MeasureRates(model);
+  return planned;
+}
+
+namespace {
+
+double ReadingSeconds(const PlannedScan& planned) {
+  return static_cast<double>(planned.estimate.read_bytes) / planned.rates.bytes_per_second;
+}
+
+double ComputingSeconds(const PlannedScan& planned) {
+  return planned.estimate.flops / planned.rates.flops_per_second;
+}
+
+}  // namespace
+
+Json ToJson(const PlannedScan& planned) {
   Json json;
-  json["read_bytes"] = estimate.read_bytes;
-  json["record_bytes"] = estimate.record_bytes;
-  json["state_bytes"] = estimate.state_bytes;
-  json["memory_bytes"] = estimate.memory_bytes;
+  json["read_bytes"] = planned.estimate.read_bytes;
+  json["expert_passes"] = planned.estimate.expert_passes;
+  json["record_bytes"] = planned.estimate.record_bytes;
+  json["state_bytes"] = planned.estimate.state_bytes;
+  json["memory_bytes"] = planned.estimate.memory_bytes;
+  json["memory"] = ToJson(planned.memory);
+  json["flops"] = planned.estimate.flops;
+  json["measured"]["layer"] = planned.rates.layer;
+  json["measured"]["experts"] = planned.rates.experts;
+  json["measured"]["bytes_per_second"] = planned.rates.bytes_per_second;
+  json["measured"]["way"] = planned.rates.way;
+  json["measured"]["flops_per_second"] = planned.rates.flops_per_second;
+  json["reading_seconds"] = ReadingSeconds(planned);
+  json["computing_seconds"] = ComputingSeconds(planned);
   return json;
 }
 
-std::string EstimateText(const ScanEstimate& estimate) {
+std::string EstimateText(const PlannedScan& planned) {
+  const ScanEstimate& estimate = planned.estimate;
   FactList facts;
-  facts.Add("reads", ByteText(estimate.read_bytes));
+  AddFacts(planned.memory, facts);
+  facts.Add("reads", estimate.expert_passes == 1
+                         ? ByteText(estimate.read_bytes) + ", once"
+                         : fmt::format("about {}, each expert about {} times",
+                                       ByteText(estimate.read_bytes), estimate.expert_passes));
   facts.Add("disk, finished", "at most " + ByteText(estimate.record_bytes));
   facts.Add("disk, while running", "at most " + ByteText(estimate.state_bytes) + " more");
-  facts.Add("memory beside mapped weights", "at most " + ByteText(estimate.memory_bytes));
+  const MeasuredRates& rates = planned.rates;
+  facts.Add("reading", fmt::format("about {} at {}/s ({}), as measured on {} experts of layer {}",
+                                   DurationText(ReadingSeconds(planned)),
+                                   ByteText(static_cast<std::uint64_t>(rates.bytes_per_second)),
+                                   rates.way, rates.experts, rates.layer));
+  facts.Add("computing",
+            fmt::format("about {}: {:.2g} TFLOP at {:.3g} TFLOP/s, as measured on these, more "
+                        "where pairs are near",
+                        DurationText(ComputingSeconds(planned)), 1e-12 * estimate.flops,
+                        1e-12 * rates.flops_per_second));
   return facts.Text();
 }
 
@@ -105,11 +156,11 @@ Outcome Scan(const ScanRequest& request) {
   const ScanOptions options = ToOptions(request);
   const auto source = OpenSource(request.source);
   if (request.dry_run) {
-    const ScanEstimate estimate = EstimateScan(source->checkpoint, *source->model, options);
+    const PlannedScan planned = EstimateScan(*source, request);
     Json json;
     json["schema"] = "cacheready.scan-estimate/1";
-    json.update(ToJson(estimate));
-    return {.json = WriteJson(json), .summary = EstimateText(estimate)};
+    json.update(ToJson(planned));
+    return {.json = WriteJson(json), .summary = EstimateText(planned)};
   }
   const std::string folder = ScanFolder(request, options);
   const ScanHeader header =

@@ -5,6 +5,7 @@
 #include "cacheready/cacheready.h"
 #include "pipeline/source.h"
 #include "scan/scan.h"
+#include "stream/measured_rates.h"
 
 namespace cacheready {
 
@@ -17,7 +18,14 @@ ScanHeader ScanSource(const Source& source, std::vector<Document> documents,
 // What a finished scan in folder `scan` is, for programs and for people.
 Json HeaderJson(const ScanHeader& header, const std::string& scan);
 std::string HeaderText(const ScanHeader& header, const std::string& scan);
-Json ToJson(const ScanEstimate& estimate);
-std::string EstimateText(const ScanEstimate& estimate);
+// What it would take (--dry-run), for programs and for people.
+struct PlannedScan {
+  MemoryPlan memory;
+  ScanEstimate estimate;
+  MeasuredRates rates;
+};
+PlannedScan EstimateScan(const Source& source, const ScanRequest& request);
+Json ToJson(const PlannedScan& planned);
+std::string EstimateText(const PlannedScan& planned);
 
 }  // namespace cacheready

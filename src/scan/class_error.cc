@@ -4,8 +4,8 @@
 #include "arithmetic/profile.h"
 #include "base/console.h"
 #include "base/error.h"
-#include "base/parallel.h"
 #include "base/statistics.h"
+#include "model/expert_pass.h"
 #include "scan/noise.h"
 
 namespace cacheready {
@@ -13,20 +13,21 @@ namespace cacheready {
 double ClassError(const MoeBlock& moe, const Matrix& x,
                   std::span<const std::vector<std::int32_t>> rows, Numerics numerics) {
   if (numerics == Numerics::kFp32Chain) return 0;
-  std::vector<double> errors(rows.size(), 0.0);
-  ParallelFor(static_cast<std::int64_t>(rows.size()), [&](std::int64_t expert) {
+  std::vector<std::int32_t> running;
+  for (std::size_t e = 0; e < rows.size(); ++e) {
+    if (!rows[e].empty()) running.push_back(static_cast<std::int32_t>(e));
+  }
+  std::vector<double> errors(running.size());
+  ForEachExpert(moe, running, [&](std::int64_t n) {
+    const std::int32_t expert = running[static_cast<std::size_t>(n)];
     const auto e = static_cast<std::size_t>(expert);
-    if (rows[e].empty()) return;
     const Matrix found = RunExpert(Fp32Arithmetic(numerics), moe, expert, x, rows[e]);
     const std::vector<float> distances =
         RelativeDistances(found, RunExpert(Fp32Arithmetic(), moe, expert, x, rows[e]));
-    errors[e] = RootMeanSquare(std::vector<double>(distances.begin(), distances.end()));
+    errors[static_cast<std::size_t>(n)] =
+        RootMeanSquare(std::vector<double>(distances.begin(), distances.end()));
   });
-  std::vector<double> measured;
-  for (std::size_t e = 0; e < rows.size(); ++e) {
-    if (!rows[e].empty()) measured.push_back(errors[e]);
-  }
-  return measured.empty() ? 0 : RootMeanSquare(measured);
+  return errors.empty() ? 0 : RootMeanSquare(errors);
 }
 
 void RequirePreciseClass(const MoeBlock& moe, const Matrix& x,
@@ -44,8 +45,7 @@ void RequirePreciseClass(const MoeBlock& moe, const Matrix& x,
   if (rms >= kNoiseOverClassError * error) return;
   Fail(
       "scan: layer {}: in the numerics class {} experts are off by {:.3g}, and what profile {} "
-      "does "
-      "to them is {:.3g}: less than {} times as much, so that class cannot measure it; use "
+      "does to them is {:.3g}: less than {} times as much, so that class cannot measure it; use "
       "--numerics fp32",
       unit.layer, NumericsClassName(numerics), error, unit.profile, rms, kNoiseOverClassError);
 }

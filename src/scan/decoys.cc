@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "base/statistics.h"
 #include "compute/sequence_ops.h"
+#include "model/expert_pass.h"
 #include "scan/candidates.h"
 
 namespace cacheready {
@@ -132,10 +133,19 @@ std::vector<DecoyRecord> MeasureDecoys(const MoeBlock& moe, const Matrix& x,
                                        std::span<const std::int32_t> members,
                                        const DecoySource& source) {
   std::vector<DecoyRecord> records;
-  for (const std::int32_t member : members) {
+  std::vector<std::int32_t> noisy(members.begin(), members.end());
+  const auto threshold_of = [&](std::int32_t member) {
+    const double noise = source.noise[static_cast<std::size_t>(member)];
+    return PairThreshold(source.tolerance, noise, noise);
+  };
+  // No noise, no scale to be wrong at.
+  std::erase_if(noisy, [&](std::int32_t member) { return !(threshold_of(member) > 0); });
+  ExpertPass pass(moe, noisy);
+  for (std::size_t n = 0; n < noisy.size(); ++n) {
+    const std::int32_t member = noisy[n];
     const auto e = static_cast<std::size_t>(member);
-    const double threshold = PairThreshold(source.tolerance, source.noise[e], source.noise[e]);
-    if (!(threshold > 0)) continue;  // no noise, no scale to be wrong at
+    const double threshold = threshold_of(member);
+    const HeldExpert held(pass, static_cast<std::int64_t>(n));
     const std::span<const std::int32_t> sample = source.samples[e].tokens;
     const std::span<const std::int32_t> probe = source.probe_sample[e];
     const NoisyExpert decoy(moe.experts[e],

@@ -1,57 +1,120 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
+#include "scan/layer_scan.h"
 #include "scan/scan.h"
 #include "scan/scan_text.h"
 
 namespace cacheready {
 namespace {
 
-// Passes side by side, and activations of `hidden` columns that each holds at its widest: hidden,
-// x, y, and the mixer's own.
-constexpr std::int64_t kPasses = 2;
-constexpr std::int64_t kMatricesPerPass = 8;
+constexpr std::int64_t kPasses = 2;  // fp32 and the profile, side by side
+constexpr std::int64_t kProbeTokens = kProbeDocuments * kProbeUsedTokens;
 
-std::int64_t PairBytes(const ModelInfo& info, const ScanOptions& options, std::int64_t probe) {
+// How much text a scan of these options runs, at most.
+struct ScanSize {
+  std::int64_t tokens;  // recorded
+  std::int64_t batch;   // run: with the probe
+};
+
+ScanSize SizeOf(const ScanOptions& options) {
+  // A part takes documents that begin in its share: the last one may reach beyond it.
+  const std::int64_t share =
+      options.tokens / options.part.of + 1 + std::min(options.document_tokens, options.tokens);
+  const std::int64_t tokens = std::min(options.tokens, share);
+  return {tokens, tokens + kProbeDocuments * kProbeDocumentTokens};
+}
+
+std::int64_t PairBytes(const ModelInfo& info, const ScanOptions& options) {
   const std::int64_t all = info.experts * (info.experts - 1) / 2;
   const std::int64_t few = std::min(all, options.pairs_per_expert * info.experts);
   const std::int64_t shared_side =
       std::min(options.sample_per_side, options.shared_sample * info.top_k / info.experts + 1);
   const auto bytes = [&](std::int64_t pairs, std::int64_t side) {
-    return pairs * (4 * side + probe) * 4;
+    return pairs * (4 * side + kProbeTokens) * 4;
   };
   return std::max(bytes(few, options.sample_per_side), bytes(all, shared_side));
 }
 
-}  // namespace
+std::int64_t Ranked(const ModelInfo& info) { return std::min(2 * info.top_k, info.experts); }
 
-ScanEstimate EstimateScan(const Checkpoint& checkpoint, const Model& model,
-                          const ScanOptions& options) {
-  const ModelInfo& info = model.info();
-  const std::int64_t probe = kProbeDocuments * kProbeUsedTokens;
-  // A part takes documents that begin in its share: the last one may reach beyond it.
-  const std::int64_t share =
-      options.tokens / options.part.of + 1 + std::min(options.document_tokens, options.tokens);
-  const std::int64_t tokens = std::min(options.tokens, share);
-  const std::int64_t batch = tokens + kProbeDocuments * kProbeDocumentTokens;
-  const std::int64_t ranked = std::min(2 * info.top_k, info.experts);
+// Of one layer's record.
+std::int64_t RecordBytes(const ModelInfo& info, const ScanOptions& options) {
+  const std::int64_t ranked = Ranked(info);
   const std::int64_t gram = (ranked + 1) * (ranked + 2) / 2;
   const std::int64_t per_token =
       2 * info.experts * 4 + 3 * 4 + info.hidden * 4 + ranked * 4 + gram * 8;
-  const std::int64_t layer_bytes =
-      tokens * per_token + probe * info.experts * 4 + info.experts * info.hidden * 4 +
-      info.experts * options.sample_per_side * 8 + PairBytes(info, options, probe);
-  const std::int64_t hidden_bytes = batch * info.hidden * 4;
+  return SizeOf(options).tokens * per_token + kProbeTokens * info.experts * 4 +
+         info.experts * info.hidden * 4 + info.experts * options.sample_per_side * 8 +
+         PairBytes(info, options);
+}
+
+// How often each expert is gone through, where `outputs` rows of expert outputs are taken in
+// blocks.
+std::int64_t Passes(const ModelInfo& info, std::int64_t outputs, std::uint64_t output_bytes) {
+  const std::int64_t held =
+      std::max<std::int64_t>(1, static_cast<std::int64_t>(output_bytes) / (info.hidden * 4));
+  return (outputs + held - 1) / held;
+}
+
+// Expert runs (an expert on a token) in one layer, and all that is computed; attention over the
+// tokens of a document, which is short, is left out. With candidates the runs of the ranked experts
+// come on top, and more of the pairs'.
+double FlopsOfLayer(const ModelInfo& info, const ScanOptions& options) {
+  const ScanSize size = SizeOf(options);
+  const std::int64_t sampled =
+      std::min(options.sample_per_side, size.tokens * info.top_k / info.experts + 1);
+  const std::int64_t of_each = 2 * (kProbeNoiseTokens + sampled) + kProbeTokens + kProbeTokens +
+                               2 * std::min(options.neighbour_tokens, sampled);
+  const double runs = static_cast<double>(kPasses * size.batch * info.top_k) +
+                      static_cast<double>(info.experts * of_each);
+  const auto hidden = static_cast<double>(info.hidden), experts = static_cast<double>(info.experts);
+  return runs * 6 * hidden * static_cast<double>(info.expert_width) +
+         static_cast<double>(kPasses * size.batch * info.token_columns) * 2 * hidden +
+         static_cast<double>(kProbeTokens) * experts * experts * 2 * hidden;
+}
+
+}  // namespace
+
+MemoryUse ScanMemory(const Model& model, const ScanOptions& options) {
+  const ModelInfo& info = model.info();
+  MemoryUse use = StreamMemory(model, SizeOf(options).batch, kPasses);
+  // A record is held twice while it is written: as numbers and as the bytes of its file. A decoy
+  // takes four copies of an expert in fp32: its weights, noise, and their sum a matrix at a time.
+  use.held_bytes += static_cast<std::uint64_t>(2 * RecordBytes(info, options) +
+                                               4 * 3 * info.expert_width * info.hidden * 4 +
+                                               2 * info.experts * info.experts * 8);
+  const std::int64_t sampled =
+      kProbeTokens + 2 * (options.pairs_per_expert + 1) * options.sample_per_side;
+  use.output_rows = std::max({use.output_rows, SizeOf(options).tokens * Ranked(info),
+                              info.experts * std::min(SizeOf(options).batch, sampled)});
+  use.reads_head = false;
+  return use;
+}
+
+ScanEstimate EstimateScan(const Model& model, const ScanOptions& options, const MemoryPlan& plan) {
+  const ModelInfo& info = model.info();
+  const ScanSize size = SizeOf(options);
+  const std::uint64_t outputs = plan.reading.output_bytes;
 
   ScanEstimate estimate;
-  for (const Shard& shard : checkpoint.shards()) estimate.read_bytes += shard.size_bytes;
-  estimate.record_bytes =
-      static_cast<std::uint64_t>(layer_bytes) * static_cast<std::uint64_t>(info.moe_layers.size());
-  estimate.state_bytes = static_cast<std::uint64_t>(2 * kPasses * hidden_bytes);
-  // A record is held twice while it is written: as numbers and as the bytes of its file.
-  estimate.memory_bytes =
-      static_cast<std::uint64_t>(kPasses * kMatricesPerPass * hidden_bytes + 2 * layer_bytes) +
-      options.memory_bytes;
+  estimate.record_bytes = static_cast<std::uint64_t>(RecordBytes(info, options)) *
+                          static_cast<std::uint64_t>(info.moe_layers.size());
+  estimate.state_bytes = static_cast<std::uint64_t>(2 * kPasses * size.batch * info.hidden * 4);
+  // Both runs; noise on the probe and on the samples; the probe itself; pairs, of which each expert
+  // meets two at most as a rule; the decoys' experts; the ranked ones.
+  if (plan.reading.residency == Residency::kExperts) {
+    estimate.expert_passes =
+        kPasses * Passes(info, size.batch * info.top_k, outputs) + 2 +
+        Passes(info, kProbeTokens * info.experts, outputs) +
+        Passes(info, info.experts * (kProbeTokens + 3 * options.sample_per_side), outputs) + 1 +
+        Passes(info, size.tokens * Ranked(info), outputs);
+  }
+  const WeightTraffic traffic = TrafficOf(model, false);
+  estimate.read_bytes =
+      traffic.once + traffic.experts * static_cast<std::uint64_t>(estimate.expert_passes - 1);
+  estimate.memory_bytes = plan.peak_bytes;
+  estimate.flops = static_cast<double>(info.layers) * FlopsOfLayer(info, options);
   return estimate;
 }
 

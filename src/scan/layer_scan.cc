@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "compute/sequence_ops.h"
+#include "model/expert_pass.h"
 #include "scan/candidates.h"
 #include "scan/class_error.h"
 #include "scan/decoys.h"
@@ -20,8 +21,6 @@
 
 namespace cacheready {
 namespace {
-
-constexpr std::int64_t kProbeNoiseTokens = 64;  // probe tokens on which an expert's unit is taken
 
 // Stored bytes of one router tensor; nothing where the family has none.
 void CopyTensor(const Checkpoint& checkpoint, const std::string& name, Dtype& dtype,
@@ -68,11 +67,15 @@ std::vector<ExpertSample> MeasureSamples(const MoeBlock& moe, const Matrix& x,
                                          std::vector<std::vector<std::int32_t>> tokens,
                                          const NoiseSource& source) {
   std::vector<ExpertSample> samples(tokens.size());
-  ParallelFor(static_cast<std::int64_t>(samples.size()), [&](std::int64_t expert) {
-    const auto e = static_cast<std::size_t>(expert);
+  std::vector<std::int32_t> sampled;
+  for (std::size_t e = 0; e < samples.size(); ++e) {
     samples[e].tokens = std::move(tokens[e]);
-    if (samples[e].tokens.empty()) return;
-    samples[e].noise = RenditionNoise(moe, expert, x, samples[e].tokens, source);
+    if (!samples[e].tokens.empty()) sampled.push_back(static_cast<std::int32_t>(e));
+  }
+  ForEachExpert(moe, sampled, [&](std::int64_t n) {
+    const std::int32_t expert = sampled[static_cast<std::size_t>(n)];
+    ExpertSample& sample = samples[static_cast<std::size_t>(expert)];
+    sample.noise = RenditionNoise(moe, expert, x, sample.tokens, source);
   });
   return samples;
 }

@@ -13,6 +13,8 @@
 
 namespace cacheready {
 
+inline constexpr std::int64_t kProbeNoiseTokens = 64;  // on which an expert's unit is taken
+
 // `reference` and `served` are the fp32 and the profile pass through the layer, on all of
 // text.batch. options.profile must be resolved.
 LayerRecord ScanLayer(const Checkpoint& checkpoint, const ScanText& text,

@@ -14,6 +14,7 @@
 #include "scan/scan_folder.h"
 #include "scan/scan_key.h"
 #include "scan/scan_text.h"
+#include "stream/layer_progress.h"
 #include "stream/stream.h"
 
 namespace cacheready {
@@ -32,6 +33,11 @@ void RefuseWeightedInputs(const Model& model) {
 }
 
 ScanOptions Resolve(const Model& model, ScanOptions options) {
+  if (options.memory_bytes == 0) {
+    const WeightStore* store = model.store();
+    options.memory_bytes =
+        store != nullptr ? store->plan().output_bytes : ReadingPlan{}.output_bytes;
+  }
   if (options.profile.empty()) {
     options.profile = DefaultProfile(model.info().expert_format).name;
   }
@@ -76,7 +82,7 @@ struct LayerLoop {
     if (state.hidden.empty()) state = BeginStream(model, text.batch, variants);
     const std::int64_t layers = model.info().layers;
     if (state.next_layer > 0) Note(fmt::format("scan: going on at layer {}", state.next_layer));
-    Progress progress("scan", layers);
+    LayerProgress progress("scan", model);
     while (state.next_layer < layers) {
       ThrowIfInterrupted();
       const std::int64_t layer_index = state.next_layer;

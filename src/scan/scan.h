@@ -13,6 +13,7 @@
 #include "checkpoint/checkpoint.h"
 #include "model/model.h"
 #include "records/scan_record.h"
+#include "stream/memory_plan.h"
 #include "text/documents.h"
 
 namespace cacheready {
@@ -28,7 +29,7 @@ struct ScanOptions {
   std::int64_t pairs_per_expert = 8;   // more candidate pairs than this x experts: shared sample
   std::int64_t shared_sample = 4096;   // tokens of that sample
   std::int64_t decoys_per_layer = 8;   // 0 = none
-  std::uint64_t memory_bytes = std::uint64_t{1} << 30;  // for expert outputs held at once
+  std::uint64_t memory_bytes = 0;      // for expert outputs held at once; 0: as the model is read
   Numerics numerics = Numerics::kFp32Chain;  // of both passes and the outputs that are compared
   ScanPart part;       // of the documents; the records of all parts merge (scan/merge.h)
   bool fresh = false;  // discard what another scan left in the folder
@@ -44,14 +45,19 @@ ScanHeader RunScan(const Checkpoint& checkpoint, const Model& model,
                    std::vector<Document> documents, const ScanOptions& options,
                    const std::filesystem::path& out);
 
-// What a scan would read and hold, from headers only (--dry-run). Upper bounds.
+// What a scan needs besides weights, at most: what its reading is planned with.
+MemoryUse ScanMemory(const Model& model, const ScanOptions& options);
+
+// What a scan would read and hold, from headers only (--dry-run). Upper bounds, but for the passes,
+// which depend on how many pairs are candidates.
 struct ScanEstimate {
-  std::uint64_t read_bytes = 0;    // of the checkpoint
+  std::uint64_t read_bytes = 0;    // of weights, in all passes
+  std::int64_t expert_passes = 1;  // how often each expert is read, about
   std::uint64_t record_bytes = 0;  // of SCAN/ when finished, if every layer has candidates
   std::uint64_t state_bytes = 0;   // of SCAN/ while running, on top
-  std::uint64_t memory_bytes = 0;  // activations and expert outputs; mapped weights not counted
+  std::uint64_t memory_bytes = 0;  // of the process, weights included
+  double flops = 0;                // of the matrix products, about, if no pair is a candidate
 };
-ScanEstimate EstimateScan(const Checkpoint& checkpoint, const Model& model,
-                          const ScanOptions& options);
+ScanEstimate EstimateScan(const Model& model, const ScanOptions& options, const MemoryPlan& plan);
 
 }  // namespace cacheready

@@ -7,6 +7,7 @@
 #include "base/console.h"
 #include "base/error.h"
 #include "checkpoint/safetensors_header.h"
+#include "stream/layer_progress.h"
 #include "stream/stream.h"
 
 namespace cacheready {
@@ -38,7 +39,7 @@ ForwardOutputs RunForward(const Model& model, const TokenBatch& batch, const Ari
     if (moe == nullptr) return;
     outputs.routers[index] = {moe->router, activations[0].logits, activations[0].routing};
   };
-  Progress progress("layers", model.info().layers);
+  LayerProgress progress("layers", model);
   while (state.next_layer < model.info().layers) {
     ThrowIfInterrupted();
     progress.Update(state.next_layer);

@@ -14,13 +14,13 @@
 #include "base/console.h"
 #include "base/error.h"
 #include "compute/sequence_ops.h"
+#include "model/weight_store.h"
+#include "stream/layer_progress.h"
 
 namespace cacheready {
 namespace {
 
 constexpr std::int64_t kHeadTokens = 256;
-// Logits of all variants held at once.
-constexpr std::int64_t kMaxHeadBytes = std::int64_t{1} << 30;
 
 void RequireFiniteIn(const Matrix& values, std::int64_t layer, const Variant& variant,
                      std::string_view tensor) {
@@ -89,21 +89,44 @@ const Model& ModelOf(const Variant& variant, const Model& model) {
   return variant.model != nullptr ? *variant.model : model;
 }
 
-// One layer of every model that the variants run, each opened once.
+// One layer of every model that the variants run, each opened once, its weights held meanwhile.
 class OpenedLayers {
  public:
   OpenedLayers(const Model& model, std::int64_t layer) : model_(model), layer_(layer) {}
   const Layer& Of(const Model& model) {
-    std::unique_ptr<Layer>& opened = layers_[&model];
-    if (!opened) opened = model.OpenLayer(layer_);
-    return *opened;
+    std::unique_ptr<Opened>& opened = layers_[&model];
+    if (!opened) opened = std::make_unique<Opened>(model, layer_);
+    return *opened->layer;
   }
   const Layer& Of(const Variant& variant) { return Of(ModelOf(variant, model_)); }
 
  private:
+  struct Opened {
+    Opened(const Model& model, std::int64_t index)
+        : weights(model.store(), index), layer(model.OpenLayer(index)) {}
+    HeldPart weights;
+    std::unique_ptr<Layer> layer;
+  };
+
   const Model& model_;
   std::int64_t layer_;
-  std::map<const Model*, std::unique_ptr<Layer>> layers_;
+  std::map<const Model*, std::unique_ptr<Opened>> layers_;
+};
+
+// The head of every model that the variants run, and how many bytes of logits all may hold at once.
+struct HeldHeads {
+  HeldHeads(const Model& model, std::span<const Variant> variants) {
+    for (const Variant& variant : variants) {
+      const Model& own = ModelOf(variant, model);
+      std::unique_ptr<HeldPart>& held = heads[&own];
+      if (held) continue;
+      held = std::make_unique<HeldPart>(own.store(), own.info().layers);
+      const ReadingPlan plan = own.store() != nullptr ? own.store()->plan() : ReadingPlan{};
+      logit_bytes = static_cast<std::int64_t>(plan.logit_bytes);
+    }
+  }
+  std::map<const Model*, std::unique_ptr<HeldPart>> heads;
+  std::int64_t logit_bytes = 0;
 };
 
 Matrix RowBlock(const Matrix& source, std::int64_t begin, std::int64_t count) {
@@ -149,7 +172,7 @@ void AdvanceLayer(const Model& model, const TokenBatch& batch, std::span<const V
 
 void RunLayers(const Model& model, const TokenBatch& batch, std::span<const Variant> variants,
                const LayerObserver& observe, StreamState& state) {
-  Progress progress("layers", model.info().layers);
+  LayerProgress progress("layers", model);
   while (state.next_layer < model.info().layers) {
     ThrowIfInterrupted();
     progress.Update(state.next_layer);
@@ -164,8 +187,9 @@ void RunHead(const Model& model, std::span<const Variant> variants, const Stream
   const std::int64_t bytes_per_token = model.info().vocab *
                                        static_cast<std::int64_t>(sizeof(float)) *
                                        static_cast<std::int64_t>(variants.size());
+  const HeldHeads heads(model, variants);
   const std::int64_t block =
-      std::clamp<std::int64_t>(kMaxHeadBytes / bytes_per_token, 1, kHeadTokens);
+      std::clamp<std::int64_t>(heads.logit_bytes / bytes_per_token, 1, kHeadTokens);
   const std::int64_t tokens = state.hidden.front().rows();
   Progress progress("head", tokens);
   for (std::int64_t begin = 0; begin < tokens; begin += block) {

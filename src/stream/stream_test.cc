@@ -21,7 +21,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const Model& Reference() {
+const Model& ReferenceModel() {
   static const Checkpoint checkpoint =
       Checkpoint::Open(CACHEREADY_SOURCE_DIR "/models/reference-fp8");
   static const std::unique_ptr<Model> model = DescribeModel(checkpoint);
@@ -69,10 +69,10 @@ TEST_P(StreamInProfile, AllBitsAreEqualAtAnyNumberOfThreads) {
   const int threads = NumThreads();
   SetNumThreads(1);
   const std::vector<std::byte> one =
-      SerializeForward(RunForward(Reference(), batch, ArithmeticOf(GetParam())));
+      SerializeForward(RunForward(ReferenceModel(), batch, ArithmeticOf(GetParam())));
   for (const int count : {2, 5}) {
     SetNumThreads(count);
-    EXPECT_EQ(SerializeForward(RunForward(Reference(), batch, ArithmeticOf(GetParam()))), one)
+    EXPECT_EQ(SerializeForward(RunForward(ReferenceModel(), batch, ArithmeticOf(GetParam()))), one)
         << count << " threads";
   }
   SetNumThreads(threads);
@@ -81,9 +81,9 @@ TEST_P(StreamInProfile, AllBitsAreEqualAtAnyNumberOfThreads) {
 TEST_P(StreamInProfile, ADocumentAloneHasTheBitsThatItHasInABatch) {
   const TokenBatch batch = RandomBatch({33, 70, 1, 52});
   const Arithmetic arithmetic = ArithmeticOf(GetParam());
-  const ForwardOutputs together = RunForward(Reference(), batch, arithmetic);
+  const ForwardOutputs together = RunForward(ReferenceModel(), batch, arithmetic);
   for (std::size_t d = 0; d + 1 < batch.bounds.size(); ++d) {
-    const ForwardOutputs alone = RunForward(Reference(), Document(batch, d), arithmetic);
+    const ForwardOutputs alone = RunForward(ReferenceModel(), Document(batch, d), arithmetic);
     for (std::size_t n = 0; n < together.hidden_states.size(); ++n) {
       EXPECT_TRUE(SameRows(together.hidden_states[n], batch.bounds[d], alone.hidden_states[n]))
           << "document " << d << ", hidden state " << n;
@@ -101,14 +101,15 @@ TEST(Stream, TwoCheckpointsSideBySideHaveTheBitsThatTheyHaveAlone) {
   std::vector<Variant> variants(2);
   variants[0].arithmetic = variants[1].arithmetic = Fp32Arithmetic();
   variants[1].model = upcycled.get();
-  StreamState state = BeginStream(Reference(), batch, variants);
-  RunLayers(Reference(), batch, variants, nullptr, state);
-  const ForwardOutputs first = RunForward(Reference(), batch, Fp32Arithmetic());
+  StreamState state = BeginStream(ReferenceModel(), batch, variants);
+  RunLayers(ReferenceModel(), batch, variants, nullptr, state);
+  const ForwardOutputs first = RunForward(ReferenceModel(), batch, Fp32Arithmetic());
   const ForwardOutputs second = RunForward(*upcycled, batch, Fp32Arithmetic());
-  RunHead(Reference(), variants, state, [&](std::int64_t begin, std::span<const Matrix> logits) {
-    EXPECT_TRUE(SameRows(first.logits, begin, logits[0]));
-    EXPECT_TRUE(SameRows(second.logits, begin, logits[1]));
-  });
+  RunHead(ReferenceModel(), variants, state,
+          [&](std::int64_t begin, std::span<const Matrix> logits) {
+            EXPECT_TRUE(SameRows(first.logits, begin, logits[0]));
+            EXPECT_TRUE(SameRows(second.logits, begin, logits[1]));
+          });
   EXPECT_FALSE(SameBits(first.logits.values(), second.logits.values()));
 }
 
@@ -124,11 +125,11 @@ TEST(Stream, VariantsSideBySideGetTheBitsThatEachGetsAlone) {
   const TokenBatch batch = RandomBatch({40});
   const std::vector<Variant> variants = {{"reference", ArithmeticOf("fp32")},
                                          {"profile", ArithmeticOf("fp8-w8a8")}};
-  StreamState state = BeginStream(Reference(), batch, variants);
-  RunLayers(Reference(), batch, variants, {}, state);
+  StreamState state = BeginStream(ReferenceModel(), batch, variants);
+  RunLayers(ReferenceModel(), batch, variants, {}, state);
   for (std::size_t v = 0; v < variants.size(); ++v) {
-    StreamState alone = BeginStream(Reference(), batch, std::span(&variants[v], 1));
-    RunLayers(Reference(), batch, std::span(&variants[v], 1), {}, alone);
+    StreamState alone = BeginStream(ReferenceModel(), batch, std::span(&variants[v], 1));
+    RunLayers(ReferenceModel(), batch, std::span(&variants[v], 1), {}, alone);
     EXPECT_TRUE(SameBits(state.hidden[v].values(), alone.hidden[0].values())) << variants[v].name;
   }
   EXPECT_FALSE(SameBits(state.hidden[0].values(), state.hidden[1].values()));
@@ -137,10 +138,10 @@ TEST(Stream, VariantsSideBySideGetTheBitsThatEachGetsAlone) {
 TEST(Stream, ObserversSeeEveryLayerOnceAndInOrder) {
   const TokenBatch batch = RandomBatch({12});
   const std::vector<Variant> variants = {{"reference", ArithmeticOf("fp32")}};
-  StreamState state = BeginStream(Reference(), batch, variants);
+  StreamState state = BeginStream(ReferenceModel(), batch, variants);
   std::vector<std::int64_t> seen;
   RunLayers(
-      Reference(), batch, variants,
+      ReferenceModel(), batch, variants,
       [&](std::int64_t index, const Layer& layer, std::span<const LayerActivations> runs) {
         seen.push_back(index);
         ASSERT_NE(layer.moe(), nullptr);
@@ -154,7 +155,7 @@ TEST(Stream, ObserversSeeEveryLayerOnceAndInOrder) {
 
 // The stored gate of a layer with the row of expert `from` laid over that of `to`.
 EncodedMatrixPtr GateWithCopiedRow(std::int64_t layer, std::int64_t from, std::int64_t to) {
-  Matrix gate = DecodeAll(*Reference().OpenLayer(layer)->moe()->router_weight);
+  Matrix gate = DecodeAll(*ReferenceModel().OpenLayer(layer)->moe()->router_weight);
   std::copy_n(gate.row(from).begin(), gate.cols(), gate.row(to).begin());
   return MakeDenseMatrix(std::move(gate));
 }
@@ -165,9 +166,9 @@ TEST(Stream, AnOverrideReplacesTheGateOfItsLayerOnly) {
   overrides[1].weight = GateWithCopiedRow(1, 3, 4);
   const std::vector<Variant> variants = {{"stored", ArithmeticOf("fp32")},
                                          {"patched", ArithmeticOf("fp32"), &overrides}};
-  StreamState state = BeginStream(Reference(), batch, variants);
+  StreamState state = BeginStream(ReferenceModel(), batch, variants);
   RunLayers(
-      Reference(), batch, variants,
+      ReferenceModel(), batch, variants,
       [&](std::int64_t index, const Layer&, std::span<const LayerActivations> runs) {
         if (index == 0) {
           EXPECT_TRUE(SameBits(runs[0].logits.values(), runs[1].logits.values()));
@@ -189,9 +190,9 @@ TEST(Stream, ASelectionBiasOverrideDecidesTheChoice) {
   overrides[0].selection_bias.assign(32, 0.0f);
   overrides[0].selection_bias[17] = 2.0f;  // above every probability
   const std::vector<Variant> variants = {{"biased", ArithmeticOf("fp32"), &overrides}};
-  StreamState state = BeginStream(Reference(), batch, variants);
+  StreamState state = BeginStream(ReferenceModel(), batch, variants);
   AdvanceLayer(
-      Reference(), batch, variants,
+      ReferenceModel(), batch, variants,
       [&](std::int64_t, const Layer&, std::span<const LayerActivations> runs) {
         for (std::int64_t t = 0; t < 10; ++t) EXPECT_EQ(runs[0].routing.ids_of(t)[0], 17);
       },
@@ -200,14 +201,15 @@ TEST(Stream, ASelectionBiasOverrideDecidesTheChoice) {
 
 TEST(Stream, ForcedIdsAreWhatTheLayerRuns) {
   const TokenBatch batch = RandomBatch({20});
-  const ForwardOutputs free = RunForward(Reference(), batch, ArithmeticOf("fp32"));
+  const ForwardOutputs free = RunForward(ReferenceModel(), batch, ArithmeticOf("fp32"));
   ForcedIds same = {{2, free.routers.at(2).routing.ids}};
-  EXPECT_EQ(SerializeForward(RunForward(Reference(), batch, ArithmeticOf("fp32"), &same)),
+  EXPECT_EQ(SerializeForward(RunForward(ReferenceModel(), batch, ArithmeticOf("fp32"), &same)),
             SerializeForward(free));
 
   ForcedIds first_four;
   for (int n = 0; n < 80; ++n) first_four[2].push_back(n % 4);
-  const ForwardOutputs forced = RunForward(Reference(), batch, ArithmeticOf("fp32"), &first_four);
+  const ForwardOutputs forced =
+      RunForward(ReferenceModel(), batch, ArithmeticOf("fp32"), &first_four);
   EXPECT_EQ(forced.routers.at(2).routing.ids, first_four.at(2));
   EXPECT_TRUE(SameBits(forced.hidden_states[2].values(), free.hidden_states[2].values()));
   EXPECT_FALSE(SameBits(forced.hidden_states[3].values(), free.hidden_states[3].values()));
@@ -217,41 +219,41 @@ TEST(Stream, ForcedIdsOfAnotherShapeAreRefused) {
   const TokenBatch batch = RandomBatch({20});
   const ForcedIds forced = {{1, {0, 1, 2, 3}}};
   EXPECT_THAT(
-      ErrorOf([&] { RunForward(Reference(), batch, ArithmeticOf("fp32"), &forced); }),
+      ErrorOf([&] { RunForward(ReferenceModel(), batch, ArithmeticOf("fp32"), &forced); }),
       HasSubstr("layer 1: 4 expert ids are given for 20 tokens that select 4 experts each"));
 }
 
 TEST(Stream, ForcedIdsOutsideTheExpertsAreRefused) {
   const TokenBatch batch = RandomBatch({1});
   const ForcedIds forced = {{1, {0, 1, 2, 32}}};
-  EXPECT_THAT(ErrorOf([&] { RunForward(Reference(), batch, ArithmeticOf("fp32"), &forced); }),
+  EXPECT_THAT(ErrorOf([&] { RunForward(ReferenceModel(), batch, ArithmeticOf("fp32"), &forced); }),
               HasSubstr("layer 1: expert id 32 is given, and the layer has 32 experts"));
 }
 
 TEST(Stream, ANaNIsAnErrorThatNamesLayerRunAndTensor) {
   const TokenBatch batch = RandomBatch({8});
-  Matrix gate = DecodeAll(*Reference().OpenLayer(2)->moe()->router_weight);
+  Matrix gate = DecodeAll(*ReferenceModel().OpenLayer(2)->moe()->router_weight);
   gate.at(5, 0) = std::numeric_limits<float>::quiet_NaN();
   RouterOverrides overrides;
   overrides[2].weight = MakeDenseMatrix(std::move(gate));
   const std::vector<Variant> variants = {{"stored", ArithmeticOf("fp32")},
                                          {"broken", ArithmeticOf("fp32"), &overrides}};
-  StreamState state = BeginStream(Reference(), batch, variants);
-  EXPECT_THAT(ErrorOf([&] { RunLayers(Reference(), batch, variants, {}, state); }),
+  StreamState state = BeginStream(ReferenceModel(), batch, variants);
+  EXPECT_THAT(ErrorOf([&] { RunLayers(ReferenceModel(), batch, variants, {}, state); }),
               HasSubstr("layer 2, run 'broken', router logits"));
 }
 
 TEST(Stream, TokenIdsOutsideTheVocabularyAreRefused) {
   TokenBatch batch = RandomBatch({3});
   batch.ids[1] = 4096;
-  EXPECT_THAT(ErrorOf([&] { RunForward(Reference(), batch, ArithmeticOf("fp32")); }),
+  EXPECT_THAT(ErrorOf([&] { RunForward(ReferenceModel(), batch, ArithmeticOf("fp32")); }),
               HasSubstr("token 1 of the batch has id 4096"));
   batch.ids[1] = -1;
-  EXPECT_THROW(RunForward(Reference(), batch, ArithmeticOf("fp32")), Error);
+  EXPECT_THROW(RunForward(ReferenceModel(), batch, ArithmeticOf("fp32")), Error);
 }
 
 TEST(Stream, NoTokensGiveEmptyOutputs) {
-  const ForwardOutputs outputs = RunForward(Reference(), TokenBatch{}, ArithmeticOf("fp32"));
+  const ForwardOutputs outputs = RunForward(ReferenceModel(), TokenBatch{}, ArithmeticOf("fp32"));
   EXPECT_EQ(outputs.hidden_states.size(), 5u);
   EXPECT_EQ(outputs.logits.rows(), 0);
 }
@@ -259,21 +261,22 @@ TEST(Stream, NoTokensGiveEmptyOutputs) {
 TEST(Stream, TheHeadCoversEveryTokenOnce) {
   const TokenBatch batch = RandomBatch({300, 300});
   const std::vector<Variant> variants = {{"reference", ArithmeticOf("fp32")}};
-  StreamState state = BeginStream(Reference(), batch, variants);
-  RunLayers(Reference(), batch, variants, {}, state);
+  StreamState state = BeginStream(ReferenceModel(), batch, variants);
+  RunLayers(ReferenceModel(), batch, variants, {}, state);
   std::int64_t next = 0;
-  RunHead(Reference(), variants, state, [&](std::int64_t first, std::span<const Matrix> logits) {
-    EXPECT_EQ(first, next);
-    EXPECT_EQ(logits[0].cols(), 4096);
-    next += logits[0].rows();
-  });
+  RunHead(ReferenceModel(), variants, state,
+          [&](std::int64_t first, std::span<const Matrix> logits) {
+            EXPECT_EQ(first, next);
+            EXPECT_EQ(logits[0].cols(), 4096);
+            next += logits[0].rows();
+          });
   EXPECT_EQ(next, 600);
 }
 
 TEST(Forward, TheFileHoldsTheNamedTensors) {
   const TokenBatch batch = RandomBatch({7});
   const std::vector<std::byte> file =
-      SerializeForward(RunForward(Reference(), batch, ArithmeticOf("fp32")));
+      SerializeForward(RunForward(ReferenceModel(), batch, ArithmeticOf("fp32")));
   const SafetensorsHeader header = ParseSafetensorsHeader(file, file.size(), "forward");
   std::vector<std::string> found;
   for (const TensorEntry& tensor : header.tensors) {

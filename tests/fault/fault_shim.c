@@ -11,6 +11,8 @@
 //                            short  half of the bytes are written or read
 //                            EIO, ENOSPC, EROFS  the call fails; ENOSPC and EROFS go on failing
 //                            SIGINT, SIGTERM     the signal arrives, then the call is made
+//                            cut    CACHEREADY_FAULT_FILE is cut to a page, then the call is made
+//   CACHEREADY_FAULT_NO_URING  if set, io_uring is not permitted, as in many containers
 //
 // What is not seen: stdio, and memory-mapped bytes.
 // SPDX-License-Identifier: Apache-2.0
@@ -43,6 +45,7 @@ static struct {
   int error;   // errno of the call
   int signal;  // sent before the call
   int half;
+  int cut;
   int die;
   int always;
 } fault = {.log = -1};
@@ -62,6 +65,7 @@ static enum Class ClassOf(const char* name) {
 
 static void ReadDeed(const char* name) {
   fault.die = strcmp(name, "kill") == 0 || strcmp(name, "torn") == 0;
+  fault.cut = strcmp(name, "cut") == 0;
   fault.half = strcmp(name, "short") == 0 || strcmp(name, "torn") == 0;
   if (strcmp(name, "EIO") == 0) fault.error = EIO;
   if (strcmp(name, "ENOSPC") == 0) fault.error = ENOSPC;
@@ -69,7 +73,7 @@ static void ReadDeed(const char* name) {
   fault.always = fault.error == ENOSPC || fault.error == EROFS;
   if (strcmp(name, "SIGINT") == 0) fault.signal = SIGINT;
   if (strcmp(name, "SIGTERM") == 0) fault.signal = SIGTERM;
-  if (!fault.die && !fault.half && fault.error == 0 && fault.signal == 0) {
+  if (!fault.die && !fault.half && !fault.cut && fault.error == 0 && fault.signal == 0) {
     fprintf(stderr, "fault_shim: no such deed: %s\n", name);
     _exit(99);
   }
@@ -118,6 +122,7 @@ static enum Outcome Count(const char* call, int classes, const char* path) {
   }
   if (fault.at == 0 || (fault.always ? number < fault.at : number != fault.at)) return kGoOn;
   if (fault.signal != 0) raise(fault.signal);
+  if (fault.cut && REAL(truncate)(getenv("CACHEREADY_FAULT_FILE"), 4096) != 0) _exit(99);
   if (fault.half && (classes & (kWrite | kRead))) return fault.die ? kHalfThenDie : kHalf;
   if (fault.die) kill(getpid(), SIGKILL);
   if (fault.error == 0) return kGoOn;
@@ -318,4 +323,14 @@ long syscall(long number, ...) {
     return -1;
   }
   return REAL(syscall)(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+// ---- io_uring, which the program is linked with
+
+struct io_uring;
+int io_uring_queue_init(unsigned entries, struct io_uring* ring, unsigned flags) {
+  if (getenv("CACHEREADY_FAULT_NO_URING") != NULL) return -EPERM;
+  int (*real)(unsigned, struct io_uring*, unsigned);
+  *(void**)&real = dlsym(RTLD_NEXT, "io_uring_queue_init");
+  return real(entries, ring, flags);
 }
