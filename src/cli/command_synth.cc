@@ -24,7 +24,7 @@ struct SynthRequest {
 };
 using Request = std::shared_ptr<SynthRequest>;
 
-Outcome Made(const std::string& kind, const SynthRequest& request, Json details) {
+Outcome Made(const std::string& kind, const SynthRequest& request, const Json& details) {
   Json json;
   json["schema"] = "cacheready.synth/1";
   json["kind"] = kind;

@@ -101,7 +101,7 @@ MemoryUse EvaluationMemory(const Model& model, std::int64_t tokens, std::size_t 
   MemoryUse use = StreamMemory(model, tokens, static_cast<std::int64_t>(variants));
   const ModelInfo& info = model.info();
   const std::int64_t selections = static_cast<std::int64_t>(info.moe_layers.size()) * info.top_k;
-  const std::int64_t kept = selections * 4 + 2 * 8 + 1;
+  const std::int64_t kept = selections * 4 + std::int64_t{2} * 8 + 1;
   use.held_bytes += static_cast<std::uint64_t>(tokens * kept) * variants;
   return use;
 }

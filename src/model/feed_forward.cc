@@ -35,7 +35,8 @@ std::uint64_t FeedForwardFlops() { return flops.load(); }
 
 Matrix RunFeedForward(const Arithmetic& arithmetic, Role role, const FeedForward& ffn,
                       const Matrix& x) {
-  flops += static_cast<std::uint64_t>(2 * 3 * x.rows() * ffn.gate->rows() * ffn.gate->cols());
+  flops += static_cast<std::uint64_t>(std::int64_t{2} * 3 * x.rows() * ffn.gate->rows() *
+                                      ffn.gate->cols());
   LinearInput input(x);
   Matrix inner = Linear(arithmetic, role, *ffn.gate, input, ffn.gate_bias);
   const Matrix up = Linear(arithmetic, role, *ffn.up, input, ffn.up_bias);

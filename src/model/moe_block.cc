@@ -146,6 +146,7 @@ Matrix RunMoe(const Arithmetic& arithmetic, const MoeBlock& moe, const Matrix& x
             .subspan(static_cast<std::size_t>(begin * routing.top_k),
                      static_cast<std::size_t>((end - begin) * routing.top_k));
     std::vector<std::int32_t> order;
+    order.reserve(loads.size());
     for (const ExpertLoad& load : loads) order.push_back(load.expert);
     ForEachExpert(moe, std::move(order), [&](std::int64_t n) {
       RunLoad(arithmetic, moe, x, weights, loads[static_cast<std::size_t>(n)]);

@@ -43,7 +43,7 @@ void RotateByLength(const Rotary& rotary, DocumentBounds documents, Matrix& x) {
 }  // namespace
 
 ConfigReader RotaryParameters(const ConfigReader& config) {
-  const ConfigReader parameters =
+  ConfigReader parameters =
       config.Object(config.Has("rope_scaling") ? "rope_scaling" : "rope_parameters");
   for (const char* kind : {"full_attention", "sliding_attention", "chunked_attention"}) {
     if (!parameters.Has(kind)) continue;

@@ -157,8 +157,7 @@ void WriteOut(const Source& source, const Plan& plan, const CanonicalizeRequest&
 Verification VerifyOut(const CanonicalizeRequest& request, const RunFolder& run) {
   VerifyOptions options;
   options.plan = run.plan();
-  const Verification verification =
-      VerifyCheckpoint(ResolveSource(request.source), request.out, options);
+  Verification verification = VerifyCheckpoint(ResolveSource(request.source), request.out, options);
   WriteJsonFile(run.verification(), ToJson(verification));
   return verification;
 }

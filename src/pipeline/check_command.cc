@@ -53,7 +53,7 @@ CheckResult CheckOnText(const Source& source, const Plan& plan,
   options.seed = seed;
   ManageReading({source.model.get()},
                 EvaluationMemory(*source.model, TokensIn(documents), kMostVariantsOfCheck));
-  const CheckResult result = CheckPlan(*source.model, source.checkpoint, plan, documents, options);
+  CheckResult result = CheckPlan(*source.model, source.checkpoint, plan, documents, options);
   TellReading({source.model.get()});
   return result;
 }

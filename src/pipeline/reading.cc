@@ -42,7 +42,7 @@ MemoryPlan PlanReading(std::initializer_list<const Model*> models, const MemoryU
 
 MemoryPlan ManageReading(std::initializer_list<const Model*> models, const MemoryUse& use,
                          std::uint64_t output_bytes) {
-  const MemoryPlan plan = PlanReading(models, use, output_bytes);
+  MemoryPlan plan = PlanReading(models, use, output_bytes);
   Use(WithoutNull(models), plan);
   Detail(fmt::format("memory: of the weights {}; at most {} of {} allowed",
                      ResidencyText(plan.reading.residency), ByteText(plan.peak_bytes),

@@ -82,8 +82,8 @@ ScanHeader ScanSource(const Source& source, std::vector<Document> documents,
   ScanOptions options = ToOptions(request);
   options.numerics = NumericsOf(source, request);
   ManageReading({source.model.get()}, ScanMemory(*source.model, options), request.memory_bytes);
-  const ScanHeader header = RunScan(source.checkpoint, *source.model, std::move(documents), options,
-                                    ScanFolder(request, options));
+  ScanHeader header = RunScan(source.checkpoint, *source.model, std::move(documents), options,
+                              ScanFolder(request, options));
   TellReading({source.model.get()});
   return header;
 }

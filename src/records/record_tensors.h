@@ -33,8 +33,9 @@ inline constexpr Dtype kDtypeOf<std::int64_t> = Dtype::kI64;
 class RecordTensors {
  public:
   template <typename T>
-  void Add(std::string name, std::vector<std::int64_t> shape, std::span<const T> values) {
-    AddBytes(std::move(name), kDtypeOf<T>, std::move(shape), std::as_bytes(values));
+  void Add(const std::string& name, const std::vector<std::int64_t>& shape,
+           std::span<const T> values) {
+    AddBytes(name, kDtypeOf<T>, shape, std::as_bytes(values));
   }
   void AddBytes(std::string name, Dtype dtype, std::vector<std::int64_t> shape,
                 std::span<const std::byte> bytes);
@@ -56,8 +57,8 @@ class RecordFile {
   std::span<const std::byte> GetBytes(std::string_view tensor, Dtype dtype,
                                       std::vector<std::int64_t> shape) const;
   template <typename T>
-  std::vector<T> Get(std::string_view tensor, std::vector<std::int64_t> shape) const {
-    const std::span<const std::byte> bytes = GetBytes(tensor, kDtypeOf<T>, std::move(shape));
+  std::vector<T> Get(std::string_view tensor, const std::vector<std::int64_t>& shape) const {
+    const std::span<const std::byte> bytes = GetBytes(tensor, kDtypeOf<T>, shape);
     std::vector<T> values(bytes.size() / sizeof(T));
     if (!bytes.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
     return values;

@@ -43,7 +43,7 @@ std::int64_t RecordBytes(const ModelInfo& info, const ScanOptions& options) {
   const std::int64_t ranked = Ranked(info);
   const std::int64_t gram = (ranked + 1) * (ranked + 2) / 2;
   const std::int64_t per_token =
-      2 * info.experts * 4 + 3 * 4 + info.hidden * 4 + ranked * 4 + gram * 8;
+      2 * info.experts * 4 + std::int64_t{3} * 4 + info.hidden * 4 + ranked * 4 + gram * 8;
   return SizeOf(options).tokens * per_token + kProbeTokens * info.experts * 4 +
          info.experts * info.hidden * 4 + info.experts * options.sample_per_side * 8 +
          PairBytes(info, options);
@@ -81,9 +81,9 @@ MemoryUse ScanMemory(const Model& model, const ScanOptions& options) {
   MemoryUse use = StreamMemory(model, SizeOf(options).batch, kPasses);
   // A record is held twice while it is written: as numbers and as the bytes of its file. A decoy
   // takes four copies of an expert in fp32: its weights, noise, and their sum a matrix at a time.
-  use.held_bytes += static_cast<std::uint64_t>(2 * RecordBytes(info, options) +
-                                               4 * 3 * info.expert_width * info.hidden * 4 +
-                                               2 * info.experts * info.experts * 8);
+  use.held_bytes += static_cast<std::uint64_t>(
+      2 * RecordBytes(info, options) + std::int64_t{4} * 3 * info.expert_width * info.hidden * 4 +
+      2 * info.experts * info.experts * 8);
   const std::int64_t sampled =
       kProbeTokens + 2 * (options.pairs_per_expert + 1) * options.sample_per_side;
   use.output_rows = std::max({use.output_rows, SizeOf(options).tokens * Ranked(info),

@@ -82,6 +82,7 @@ std::vector<ExpertSample> MeasureSamples(const MoeBlock& moe, const Matrix& x,
 
 std::vector<double> RmsNoise(const std::vector<ExpertSample>& samples) {
   std::vector<std::vector<float>> noise;
+  noise.reserve(samples.size());
   for (const ExpertSample& sample : samples) noise.push_back(sample.noise);
   return NoisePerExpert(noise);
 }
