@@ -110,6 +110,7 @@ std::map<std::string, std::int64_t> Shares(const std::vector<Document>& document
     supply[document.domain] += static_cast<std::int64_t>(document.ids.size());
   }
   std::vector<std::pair<std::int64_t, std::string>> by_supply;
+  by_supply.reserve(supply.size());
   for (const auto& [domain, available] : supply) by_supply.emplace_back(available, domain);
   std::sort(by_supply.begin(), by_supply.end());
   std::map<std::string, std::int64_t> shares;

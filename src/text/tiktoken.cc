@@ -49,6 +49,7 @@ bool IsPythonSpace(char32_t c) { return IsWhiteSpace(c) || (c >= 0x1C && c <= 0x
 // tiktoken tries special tokens in no certain order, so one must not begin another.
 void CheckDistinct(const std::vector<AddedToken>& tokens, std::string_view place) {
   std::vector<std::string_view> contents;
+  contents.reserve(tokens.size());
   for (const AddedToken& token : tokens) contents.push_back(token.content);
   std::sort(contents.begin(), contents.end());
   const auto begins =

@@ -196,6 +196,7 @@ void WriteDelta(const Checkpoint& source, std::span<const RowPatch> patches,
   LocateRows(source, patches);  // the same refusals as for a checkpoint
   const std::map<std::string, TensorRows> tensors = GatherRows(source, patches);
   std::vector<NamedTensor> parts;
+  parts.reserve(2 * tensors.size());
   Json base = Json::object();
   Json patched = Json::object();
   for (const auto& [name, tensor] : tensors) {  // first, so that all data is aligned
