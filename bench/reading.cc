@@ -6,20 +6,16 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "io/image_reader.h"
 
 namespace cacheready {
 namespace {
-
-double Seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 double CpuSeconds() {
   rusage usage{};

@@ -125,6 +125,10 @@ const Profile& DefaultProfile(std::string_view expert_format) {
   return kProfiles[expert_format == "fp8-block" ? kFp8W8a8 : kBf16Tp1];
 }
 
+const Profile& ChooseProfile(std::string_view name, std::string_view expert_format) {
+  return name.empty() ? DefaultProfile(expert_format) : GetProfile(name);
+}
+
 Arithmetic Fp32Arithmetic(Numerics numerics) {
   return {.profile = &kProfiles[kFp32], .dither_seed = {}, .numerics = numerics};
 }

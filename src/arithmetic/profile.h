@@ -78,6 +78,8 @@ std::span<const Profile> Profiles();               // "fp32", "bf16-tp1", "fp8-w
 const Profile& GetProfile(std::string_view name);  // Fails listing the names
 // The profile a checkpoint is served at by default: fp8-w8a8 for FP8 blocks, bf16-tp1 for bf16.
 const Profile& DefaultProfile(std::string_view expert_format);
+// The profile of that name; of "", the default one.
+const Profile& ChooseProfile(std::string_view name, std::string_view expert_format);
 
 // The way one pass computes: a profile, (for rendition noise) a dither of the stored weights, and
 // the class of its matrix products.

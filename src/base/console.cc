@@ -4,11 +4,11 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <chrono>
 #include <cmath>
 #include <csignal>
 #include <cstdio>
 
+#include "base/clock.h"
 #include "base/error.h"
 
 namespace cacheready {
@@ -21,10 +21,6 @@ static_assert(std::atomic<int>::is_always_lock_free, "a signal handler may not l
 extern "C" void HandleInterrupt(int) { interrupted.store(1); }
 
 void WriteLine(const std::string& line) { std::fputs((line + "\n").c_str(), stderr); }
-
-double Seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 }  // namespace
 

@@ -5,10 +5,13 @@
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <string>
+#include <vector>
 
 #include "base/console.h"
 #include "base/error.h"
 #include "cli/commands.h"
+#include "io/image_reader.h"
 #include "io/mapping_faults.h"
 
 namespace cacheready {
@@ -35,7 +38,8 @@ void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
       ->transform(CLI::AsSizeValue(true));
   app.add_option("--io", options.reading,
                  "how weights are read: auto, uring, direct, buffered, mmap")
-      ->check(CLI::IsMember({"auto", "uring", "direct", "buffered", "mmap"}));
+      ->check(
+          CLI::IsMember(std::vector<std::string>(kReadModeNames.begin(), kReadModeNames.end())));
   app.set_version_flag("--version", std::string("cacheready ") + Version());
   app.fallthrough();
 }

@@ -10,6 +10,7 @@
 #include "formats/format_files.h"
 #include "formats/fp4_codes.h"
 #include "formats/scaled_matrix.h"
+#include "tensor/float_formats.h"
 
 namespace cacheready {
 namespace {

@@ -2,7 +2,6 @@
 #include "formats/scaled_matrix.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <utility>
@@ -80,16 +79,6 @@ void ReadEach(const TensorView& tensor, std::int64_t begin, std::int64_t stride,
 }  // namespace
 
 std::int64_t CeilDiv(std::int64_t a, std::int64_t b) { return a / b + (a % b != 0 ? 1 : 0); }
-
-// Without a branch: the loop becomes vector code.
-bool AllFinite(std::span<const float> values) {
-  constexpr std::uint32_t kExponent = 0x7F800000u;
-  std::uint32_t others = 0;
-  for (const float value : values) {
-    others += (std::bit_cast<std::uint32_t>(value) & kExponent) == kExponent;
-  }
-  return others == 0;
-}
 
 bool IsScaleDtype(Dtype dtype) {
   constexpr Dtype kScaleDtypes[] = {Dtype::kF32,    Dtype::kBF16,   Dtype::kF16,

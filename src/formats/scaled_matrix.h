@@ -18,7 +18,6 @@ namespace cacheready {
 void ReadScales(const TensorView& tensor, std::int64_t begin, std::int64_t stride,
                 std::span<float> out);
 bool IsScaleDtype(Dtype dtype);
-bool AllFinite(std::span<const float> values);
 
 struct ScaledSpec {
   std::string name;         // of the tensor of codes: seeds its dither

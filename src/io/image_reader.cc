@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <iterator>
@@ -20,7 +19,7 @@
 namespace cacheready {
 namespace {
 
-constexpr std::uint64_t kPage = 4096;
+constexpr std::uint64_t kPage = kReadAlignment;
 // Ranges nearer than this are read as one: cheaper than a read of its own, and than a mapping.
 constexpr std::uint64_t kGap = std::uint64_t{64} << 10;
 // Given to the kernel ahead of the touch where pages of the mapping are read.
@@ -107,17 +106,12 @@ void Populate(const ImageRange& range, std::uint64_t begin, std::uint64_t end) {
 }  // namespace
 
 ReadMode ParseReadMode(std::string_view name) {
-  constexpr std::array<std::pair<std::string_view, ReadMode>, 5> kModes = {{
-      {"auto", ReadMode::kAuto},
-      {"uring", ReadMode::kUring},
-      {"direct", ReadMode::kDirect},
-      {"buffered", ReadMode::kBuffered},
-      {"mmap", ReadMode::kMapped},
-  }};
-  for (const auto& [known, mode] : kModes) {
-    if (known == name) return mode;
+  const auto found = std::find(kReadModeNames.begin(), kReadModeNames.end(), name);
+  if (found == kReadModeNames.end()) {
+    Fail("there is no way of reading called '{}'; known: {}", name,
+         fmt::join(kReadModeNames, ", "));
   }
-  Fail("there is no way of reading called '{}'; known: auto, uring, direct, buffered, mmap", name);
+  return static_cast<ReadMode>(found - kReadModeNames.begin());
 }
 
 std::vector<ImageRange> MergeRanges(std::vector<ImageRange> ranges) {

@@ -7,6 +7,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -28,7 +29,10 @@ enum class ReadMode {
   kBuffered,  // pread() through the page cache
   kMapped,    // pages of the mapping, read ahead by the kernel
 };
-// "auto", "uring", "direct", "buffered", "mmap". Fails listing them for another.
+// In the order of ReadMode.
+inline constexpr std::array<std::string_view, 5> kReadModeNames = {"auto", "uring", "direct",
+                                                                   "buffered", "mmap"};
+// Fails, listing the names, for another.
 ReadMode ParseReadMode(std::string_view name);
 
 // Bytes [begin, end) of a mapped file.

@@ -1,6 +1,6 @@
 // Memory that ranges of files are read into, kept from one read to the next: in a virtual machine
-// the first touch of a page costs as much as reading it from a fast disk. SPDX-License-Identifier:
-// Apache-2.0
+// the first touch of a page costs as much as reading it from a fast disk.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstddef>

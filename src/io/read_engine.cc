@@ -15,7 +15,6 @@
 namespace cacheready {
 namespace {
 
-constexpr std::size_t kBlock = 4096;
 constexpr int kPreadThreads = 4;
 
 void ReadPieceWhole(const ReadPiece& piece) {
@@ -68,7 +67,7 @@ std::size_t GoOnAfter(const ReadPiece& piece, std::size_t done, std::int64_t res
   }
   const std::size_t reached = done + static_cast<std::size_t>(result);
   if (reached >= piece.expected) return reached;
-  const std::size_t again = reached / kBlock * kBlock;
+  const std::size_t again = reached / kReadAlignment * kReadAlignment;
   if (result == 0 || again <= done) {
     Fail("{}: {} bytes at offset {} were expected and {} found: the file shrank while in use",
          piece.path->string(), piece.expected, piece.offset, reached);

@@ -13,7 +13,8 @@
 
 namespace cacheready {
 
-// One read. With a descriptor opened O_DIRECT, offset, length and address are multiples of 4096.
+// One read. With a descriptor opened O_DIRECT, offset, length and address are multiples of
+// kReadAlignment.
 struct ReadPiece {
   int descriptor = -1;
   std::uint64_t offset = 0;
@@ -38,6 +39,8 @@ std::unique_ptr<ReadEngine> MakeUringEngine(std::string& reason);
 // pread() on a few threads.
 std::unique_ptr<ReadEngine> MakePreadEngine();
 
+// Of offset, length and address with O_DIRECT: a page, and no less than a block of any disk.
+inline constexpr std::size_t kReadAlignment = 4096;
 inline constexpr std::size_t kReadBytes = std::size_t{1} << 20;  // of one piece, at most
 inline constexpr unsigned kReadsInFlight = 8;
 

@@ -15,9 +15,7 @@
 namespace cacheready {
 namespace {
 
-bool IsManaged(const MoeBlock& moe) {
-  return moe.store != nullptr && moe.store->plan().residency == Residency::kExperts;
-}
+bool IsManaged(const MoeBlock& moe) { return PlanOf(moe.store).residency == Residency::kExperts; }
 
 void DropOrWarn(const MoeBlock& moe, std::int32_t expert) {
   try {
@@ -121,6 +119,15 @@ void ForEachExpert(const MoeBlock& moe, std::vector<std::int32_t> order,
       body(index);
     }
   });
+}
+
+void ForEachExpertWithRows(const MoeBlock& moe, std::span<const std::vector<std::int32_t>> rows,
+                           const std::function<void(std::int32_t)>& body) {
+  std::vector<std::int32_t> running;
+  for (std::size_t e = 0; e < rows.size(); ++e) {
+    if (!rows[e].empty()) running.push_back(static_cast<std::int32_t>(e));
+  }
+  ForEachExpert(moe, running, [&](std::int64_t n) { body(running[static_cast<std::size_t>(n)]); });
 }
 
 }  // namespace cacheready

@@ -1,6 +1,6 @@
 // A pass over experts of one layer: where their weights are not kept in memory, they are read in
-// the order of the pass, ahead of their use, and dropped behind it. SPDX-License-Identifier:
-// Apache-2.0
+// the order of the pass, ahead of their use, and dropped behind it.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <atomic>
@@ -9,6 +9,7 @@
 #include <exception>
 #include <functional>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -65,5 +66,8 @@ class HeldExpert {
 // Calls body(index) for every expert order[index], its weights in memory, on all threads.
 void ForEachExpert(const MoeBlock& moe, std::vector<std::int32_t> order,
                    const std::function<void(std::int64_t index)>& body);
+// Calls body(expert) likewise for every expert that has rows: rows[expert] is not empty.
+void ForEachExpertWithRows(const MoeBlock& moe, std::span<const std::vector<std::int32_t>> rows,
+                           const std::function<void(std::int32_t expert)>& body);
 
 }  // namespace cacheready

@@ -17,8 +17,7 @@ namespace {
 // of 16,384 tokens decodes each expert twice. The bits do not depend on it: a token's sum lies in
 // one block.
 std::int64_t MaxOutputBytes(const MoeBlock& moe) {
-  const ReadingPlan plan = moe.store != nullptr ? moe.store->plan() : ReadingPlan{};
-  return static_cast<std::int64_t>(plan.output_bytes);
+  return static_cast<std::int64_t>(PlanOf(moe.store).output_bytes);
 }
 
 // The (token, slot) entries of tokens [begin, end) that one expert serves.

@@ -150,6 +150,10 @@ void WeightStore::DropExpert(std::int64_t part, std::int32_t expert) {
   reader_->Drop(parts_[static_cast<std::size_t>(part)].experts[static_cast<std::size_t>(expert)]);
 }
 
+ReadingPlan PlanOf(const WeightStore* store) {
+  return store != nullptr ? store->plan() : ReadingPlan{};
+}
+
 HeldPart::HeldPart(WeightStore* store, std::int64_t part) : store_(store), part_(part) {
   if (store_ != nullptr) store_->Enter(part_);
 }

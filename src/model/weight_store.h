@@ -92,6 +92,9 @@ class WeightStore {
   std::future<void> reading_ahead_;
 };
 
+// As the store reads; of null, what the library does by itself.
+ReadingPlan PlanOf(const WeightStore* store);
+
 // A part in memory while this lives. Does nothing where `store` is null.
 class HeldPart {
  public:

@@ -24,9 +24,7 @@ std::vector<Variant> VariantsOf(const Source& source, const Source* out,
                                 const EvaluateRequest& request) {
   const Arithmetic exact = Fp32Arithmetic(ParseNumerics(request.numerics));
   std::vector<Variant> variants = {{.name = "base", .arithmetic = exact}};
-  const Profile& profile = request.profile.empty()
-                               ? DefaultProfile(source.model->info().expert_format)
-                               : GetProfile(request.profile);
+  const Profile& profile = ChooseProfile(request.profile, source.model->info().expert_format);
   if (profile.name != "fp32") {
     variants.push_back({.name = fmt::format("base under {}", profile.name),
                         .arithmetic = {.profile = &profile, .numerics = exact.numerics}});
@@ -61,7 +59,7 @@ Json EvaluateOnText(const Source& source, const Source* out, std::vector<Documen
   options.bootstrap.seed = request.seed;
   options.margin = request.margin;
   Json json = ToJson(evaluation, options);
-  json["numerics_class"] = NumericsClassName(ParseNumerics(request.numerics));
+  json["numerics_class"] = NumericsClassName(variants.front().arithmetic.numerics);
   return json;
 }
 

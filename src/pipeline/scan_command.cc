@@ -65,9 +65,7 @@ ScanOptions ToOptions(const ScanRequest& request) {
 // "auto" is a bf16 class only where activations are served in fewer bits: what other profiles do to
 // an expert is too near the error of the class, and would be refused.
 Numerics NumericsOf(const Source& source, const ScanRequest& request) {
-  const Profile& profile = request.profile.empty()
-                               ? DefaultProfile(source.model->info().expert_format)
-                               : GetProfile(request.profile);
+  const Profile& profile = ChooseProfile(request.profile, source.model->info().expert_format);
   const bool too_near = request.numerics == "auto" && !profile.quantize_activations_e4m3;
   return too_near ? Numerics::kFp32Chain : ParseNumerics(request.numerics);
 }

@@ -6,17 +6,13 @@
 
 #include "base/error.h"
 #include "base/math.h"
+#include "tensor/float_formats.h"
 
 namespace cacheready {
 namespace {
 
 bool RanksByLogits(const RouterSpec& spec) {
   return spec.selection_bias.empty() && spec.top_groups == spec.num_groups;
-}
-
-bool AllFinite(const Matrix& values) {
-  return std::all_of(values.values().begin(), values.values().end(),
-                     [](float value) { return std::isfinite(value); });
 }
 
 std::vector<std::int32_t> SortedClasses(std::span<const std::int32_t> ids,
@@ -97,7 +93,7 @@ Boundaries FindBoundaries(const RouterSpec& spec, const Matrix& logits,
   }
   if (measured > 0) boundaries.sigma = std::sqrt(squares / measured);
   // Excluded routing groups rank at minus infinity: then one deviation has to do for all pairs.
-  boundaries.noise = AllFinite(values) && AllFinite(served)
+  boundaries.noise = AllFinite(values.values()) && AllFinite(served.values())
                          ? LogitNoise(values, served)
                          : LogitNoise::Uniform(spec.experts, boundaries.sigma);
   for (std::size_t t = 0; t < tokens; ++t) {

@@ -9,35 +9,40 @@
 #include "scan/noise.h"
 
 namespace cacheready {
+namespace {
+
+// The values, one an expert, of the experts that have rows.
+std::vector<double> OfThoseWithRows(std::span<const double> values,
+                                    std::span<const std::vector<std::int32_t>> rows) {
+  std::vector<double> kept;
+  for (std::size_t e = 0; e < rows.size(); ++e) {
+    if (!rows[e].empty()) kept.push_back(values[e]);
+  }
+  return kept;
+}
+
+}  // namespace
 
 double ClassError(const MoeBlock& moe, const Matrix& x,
                   std::span<const std::vector<std::int32_t>> rows, Numerics numerics) {
   if (numerics == Numerics::kFp32Chain) return 0;
-  std::vector<std::int32_t> running;
-  for (std::size_t e = 0; e < rows.size(); ++e) {
-    if (!rows[e].empty()) running.push_back(static_cast<std::int32_t>(e));
-  }
-  std::vector<double> errors(running.size());
-  ForEachExpert(moe, running, [&](std::int64_t n) {
-    const std::int32_t expert = running[static_cast<std::size_t>(n)];
+  std::vector<double> errors(rows.size(), 0.0);
+  ForEachExpertWithRows(moe, rows, [&](std::int32_t expert) {
     const auto e = static_cast<std::size_t>(expert);
     const Matrix found = RunExpert(Fp32Arithmetic(numerics), moe, expert, x, rows[e]);
     const std::vector<float> distances =
         RelativeDistances(found, RunExpert(Fp32Arithmetic(), moe, expert, x, rows[e]));
-    errors[static_cast<std::size_t>(n)] =
-        RootMeanSquare(std::vector<double>(distances.begin(), distances.end()));
+    errors[e] = RootMeanSquare(std::vector<double>(distances.begin(), distances.end()));
   });
-  return errors.empty() ? 0 : RootMeanSquare(errors);
+  const std::vector<double> measured = OfThoseWithRows(errors, rows);
+  return measured.empty() ? 0 : RootMeanSquare(measured);
 }
 
 void RequirePreciseClass(const MoeBlock& moe, const Matrix& x,
                          std::span<const std::vector<std::int32_t>> rows, Numerics numerics,
                          const LayerUnit& unit) {
   if (numerics == Numerics::kFp32Chain) return;
-  std::vector<double> noise;
-  for (std::size_t e = 0; e < rows.size(); ++e) {
-    if (!rows[e].empty()) noise.push_back(unit.noise[e]);
-  }
+  const std::vector<double> noise = OfThoseWithRows(unit.noise, rows);
   if (noise.empty()) return;
   const double error = ClassError(moe, x, rows, numerics), rms = RootMeanSquare(noise);
   Detail(fmt::format("layer {}: error of {} {:.3g}, rendition noise {:.3g}", unit.layer,

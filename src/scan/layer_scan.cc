@@ -67,16 +67,11 @@ std::vector<ExpertSample> MeasureSamples(const MoeBlock& moe, const Matrix& x,
                                          std::vector<std::vector<std::int32_t>> tokens,
                                          const NoiseSource& source) {
   std::vector<ExpertSample> samples(tokens.size());
-  std::vector<std::int32_t> sampled;
-  for (std::size_t e = 0; e < samples.size(); ++e) {
-    samples[e].tokens = std::move(tokens[e]);
-    if (!samples[e].tokens.empty()) sampled.push_back(static_cast<std::int32_t>(e));
-  }
-  ForEachExpert(moe, sampled, [&](std::int64_t n) {
-    const std::int32_t expert = sampled[static_cast<std::size_t>(n)];
-    ExpertSample& sample = samples[static_cast<std::size_t>(expert)];
-    sample.noise = RenditionNoise(moe, expert, x, sample.tokens, source);
+  ForEachExpertWithRows(moe, tokens, [&](std::int32_t expert) {
+    const auto e = static_cast<std::size_t>(expert);
+    samples[e].noise = RenditionNoise(moe, expert, x, tokens[e], source);
   });
+  for (std::size_t e = 0; e < samples.size(); ++e) samples[e].tokens = std::move(tokens[e]);
   return samples;
 }
 

@@ -52,14 +52,11 @@ void ForEachOutputBlock(const MoeBlock& moe, const Matrix& x,
     block.end_token = end;
     block.tokens.resize(needed.size());
     block.outputs.resize(needed.size());
-    std::vector<std::int32_t> running;
     for (std::size_t e = 0; e < needed.size(); ++e) {
       const auto first = std::lower_bound(needed[e].begin(), needed[e].end(), begin);
       block.tokens[e].assign(first, std::lower_bound(first, needed[e].end(), end));
-      if (!block.tokens[e].empty()) running.push_back(static_cast<std::int32_t>(e));
     }
-    ForEachExpert(moe, running, [&](std::int64_t n) {
-      const std::int32_t expert = running[static_cast<std::size_t>(n)];
+    ForEachExpertWithRows(moe, block.tokens, [&](std::int32_t expert) {
       const auto e = static_cast<std::size_t>(expert);
       block.outputs[e] = RunExpert(Fp32Arithmetic(numerics), moe, expert, x, block.tokens[e]);
     });

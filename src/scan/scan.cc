@@ -33,15 +33,8 @@ void RefuseWeightedInputs(const Model& model) {
 }
 
 ScanOptions Resolve(const Model& model, ScanOptions options) {
-  if (options.memory_bytes == 0) {
-    const WeightStore* store = model.store();
-    options.memory_bytes =
-        store != nullptr ? store->plan().output_bytes : ReadingPlan{}.output_bytes;
-  }
-  if (options.profile.empty()) {
-    options.profile = DefaultProfile(model.info().expert_format).name;
-  }
-  GetProfile(options.profile);
+  if (options.memory_bytes == 0) options.memory_bytes = PlanOf(model.store()).output_bytes;
+  options.profile = ChooseProfile(options.profile, model.info().expert_format).name;
   CheckPart(options.part, "scan");
   const bool counts_valid = options.sample_per_side > 0 && options.neighbour_tokens > 0 &&
                             options.pairs_per_expert >= 0 && options.shared_sample > 0 &&

@@ -3,18 +3,14 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "model/weight_store.h"
 
 namespace cacheready {
 namespace {
-
-double Seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 std::uint64_t BytesRead(const Model& model) {
   return model.store() != nullptr ? model.store()->bytes_read() : 0;

@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <numeric>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/parallel.h"
 #include "base/random.h"
@@ -21,9 +21,9 @@ constexpr std::int64_t kExpertsPerThread = 2;
 
 template <typename Work>
 double SecondsOf(Work work) {
-  const auto begin = std::chrono::steady_clock::now();
+  const double begin = Seconds();
   work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return Seconds() - begin;
 }
 
 // Of a layer, in the order of the file's experts: no more than may be held, and enough to tell.

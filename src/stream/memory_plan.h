@@ -1,6 +1,6 @@
 // How a run stays within a limit of memory: what of the weights is in memory at once, decided
-// before anything is read. The results are the same whatever is decided. SPDX-License-Identifier:
-// Apache-2.0
+// before anything is read. The results are the same whatever is decided.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>

@@ -121,8 +121,7 @@ struct HeldHeads {
       std::unique_ptr<HeldPart>& held = heads[&own];
       if (held) continue;
       held = std::make_unique<HeldPart>(own.store(), own.info().layers);
-      const ReadingPlan plan = own.store() != nullptr ? own.store()->plan() : ReadingPlan{};
-      logit_bytes = static_cast<std::int64_t>(plan.logit_bytes);
+      logit_bytes = static_cast<std::int64_t>(PlanOf(own.store()).logit_bytes);
     }
   }
   std::map<const Model*, std::unique_ptr<HeldPart>> heads;

@@ -117,4 +117,13 @@ std::uint8_t FloatToE2m1(float value) {
   return static_cast<std::uint8_t>(sign | RoundToCode(clamped, 1, 0));
 }
 
+// Without a branch: the loop becomes vector code.
+bool AllFinite(std::span<const float> values) {
+  std::uint32_t others = 0;
+  for (const float value : values) {
+    others += (std::bit_cast<std::uint32_t>(value) & kInfinityBits) == kInfinityBits;
+  }
+  return others == 0;
+}
+
 }  // namespace cacheready

@@ -7,6 +7,7 @@
 #include <array>
 #include <bit>
 #include <cstdint>
+#include <span>
 
 namespace cacheready {
 
@@ -31,5 +32,7 @@ float E2m1ToFloat(std::uint8_t code);   // low 4 bits: {0,.5,1,1.5,2,3,4,6}, bit
 std::uint8_t FloatToE2m1(float value);  // saturates at +-6
 
 const std::array<float, 256>& E4m3Table();
+
+bool AllFinite(std::span<const float> values);  // neither NaN nor infinity
 
 }  // namespace cacheready
