@@ -65,16 +65,22 @@ double PeakRate(const PeakLoop& peak) {
   return peak.operations * NumThreads() / seconds / 1e12;
 }
 
+std::vector<double> Shares(std::vector<double> rates, const std::vector<double>& of) {
+  for (std::size_t i = 0; i < rates.size(); ++i) rates[i] /= of[i];
+  return rates;
+}
+
 // Rates of `work`, each of its runs beside one of the peak, so that both see the same clock and the
 // same neighbours. Runs are as long as the peak's, at least.
-Json Measure(const Options& options, const PeakLoop& peak, double operations,
-             const std::function<void()>& work) {
+Json Measure(const Options& options, const PeakLoop& peak, const PeakLoop& ceiling,
+             double operations, const std::function<void()>& work) {
   work();
   const double once = SecondsOf(work);
   const auto repeats = static_cast<std::int64_t>(std::clamp(0.005 / once, 1.0, 1e4));
-  std::vector<double> rates, peaks;
+  std::vector<double> rates, peaks, ceilings;
   for (int run = 0; run < options.runs; ++run) {
     if (peak.run != nullptr) peaks.push_back(PeakRate(peak));
+    if (ceiling.run != nullptr) ceilings.push_back(PeakRate(ceiling));
     const double seconds = SecondsOf([&] {
       for (std::int64_t i = 0; i < repeats; ++i) work();
     });
@@ -84,8 +90,12 @@ Json Measure(const Options& options, const PeakLoop& peak, double operations,
   if (!peaks.empty()) {
     result["peak"] = peak.name;
     result["peak_tflops"] = Summary(peaks);
-    for (std::size_t i = 0; i < rates.size(); ++i) rates[i] /= peaks[i];
-    result["share_of_peak"] = Summary(rates);
+    result["share_of_peak"] = Summary(Shares(rates, peaks));
+  }
+  if (!ceilings.empty()) {
+    result["ceiling"] = ceiling.name;
+    result["ceiling_tflops"] = Summary(ceilings);
+    result["share_of_ceiling"] = Summary(Shares(rates, ceilings));
   }
   return result;
 }
@@ -95,17 +105,19 @@ struct Way {
   std::string name;
   PeakLoop peak;
   std::function<std::function<void()>(const EncodedMatrix& w, const Matrix& x)> prepare;
+  PeakLoop ceiling = {};  // below the peak, by what else a product needs
 };
 
 volatile float sink;
 
-Way Bf16Way(Bf16Numerics numerics, const PeakLoop& peak) {
+Way Bf16Way(Bf16Numerics numerics, const PeakLoop& peak, const PeakLoop& ceiling = {}) {
   return {std::string(NumericsClassName(numerics)), peak,
           [numerics](const EncodedMatrix& w, const Matrix& x) {
             const auto packed =
                 std::make_shared<Bf16Tokens>(x, Bf16BlockColumns(w, WeightReading::kStored));
             return [=, &w] { sink = MatMulBf16(w, *packed, numerics).at(0, 0); };
-          }};
+          },
+          ceiling};
 }
 
 std::vector<Way> WaysOf(const Options& options, std::string_view format) {
@@ -123,7 +135,9 @@ std::vector<Way> WaysOf(const Options& options, std::string_view format) {
   }
   const std::string_view kernels = ActiveKernels().name;
   if (kernels == "amx" || options.emulated) {
-    ways.push_back(Bf16Way(Bf16Numerics::kAmx, kernels == "amx" ? AmxPeak() : FmaPeak()));
+    const bool amx = kernels == "amx";
+    ways.push_back(Bf16Way(Bf16Numerics::kAmx, amx ? AmxPeak() : FmaPeak(),
+                           amx ? AmxCachePeak() : PeakLoop{}));
   }
   if (kernels == "amx" || kernels == "avx512bf16" || options.emulated) {
     ways.push_back(Bf16Way(Bf16Numerics::kAvx512, FmaPeak()));
@@ -185,7 +199,8 @@ Json RunAll(const Options& options) {
         for (const Way& way : WaysOf(options, format)) {
           Json line = {{"format", format}, {"matrix", name},   {"rows", rows},
                        {"cols", cols},     {"tokens", tokens}, {"numerics", way.name}};
-          line.update(Measure(options, way.peak, 2.0 * rows * cols * static_cast<double>(tokens),
+          line.update(Measure(options, way.peak, way.ceiling,
+                              2.0 * rows * cols * static_cast<double>(tokens),
                               way.prepare(weight.matrix(), x)));
           std::cerr << line.dump() << '\n';
           result["products"].push_back(std::move(line));
@@ -207,7 +222,7 @@ int main(int argc, char** argv) {
   app.add_option("-n,--runs", options.runs)->capture_default_str();
   app.add_option("--threads", options.threads)->capture_default_str();
   app.add_option("--kernels", options.kernels, "portable, avx2, avx512, avx512bf16 or amx");
-  app.add_flag("--cpu-time", cpu_time, "time given to the process, not of the clock");
+  app.add_flag("--cpu-time", cacheready::cpu_time, "time given to the process, not of the clock");
   app.add_flag("--emulated", options.emulated, "also bf16 without its instruction");
   CLI11_PARSE(app, argc, argv);
   std::cout << cacheready::RunAll(options).dump(2) << '\n';

@@ -4,13 +4,16 @@
 #include "base/cpu.h"
 #include "base/random.h"
 #include "compute/kernels.h"
+#include "tensor/aligned.h"
 #include "tensor/float_formats.h"
 
 namespace cacheready {
 namespace {
 
-#if defined(__x86_64__)
 constexpr std::int64_t kRounds = 20000;
+
+#if defined(__x86_64__)
+
 constexpr int kSums = 12;  // more than the latency of two units, 8
 
 // sums = sums * factor + addend settles near addend / (1 - factor): no infinity, no subnormal.
@@ -45,31 +48,61 @@ struct FmaOperands {
 void RunAvx512() { FMA_LOOP("z"); }
 void RunAvx2() { FMA_LOOP("y"); }
 
-// One panel product whose operands and sums are loaded once for all rounds, as its steps are.
-void RunAmx() {
-  struct alignas(64) {
-    std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
-    std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-    std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-  } const config;
-  alignas(64) std::uint16_t values[4][16][32];
-  for (std::uint64_t i = 0; i < 2048; ++i) {
-    values[i / 512][i / 32 % 16][i % 32] = FloatToBf16(static_cast<float>(NormalAt(3, i)));
-  }
-  const std::int64_t stride = 64;
+struct alignas(64) TileConfig {
+  std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+#define LOAD_TILES(from)                                                               \
+  asm volatile(                                                                        \
+      "tileloadd (%0,%1,1), %%tmm4\n tileloadd 1024(%0,%1,1), %%tmm5\n"                \
+      "tileloadd 2048(%0,%1,1), %%tmm6\n tileloadd 3072(%0,%1,1), %%tmm7" ::"r"(from), \
+      "r"(std::int64_t{64})                                                            \
+      : "memory")
+#define MULTIPLY_TILES()                                                       \
+  asm volatile(                                                                \
+      "tdpbf16ps %%tmm6, %%tmm4, %%tmm0\n tdpbf16ps %%tmm7, %%tmm4, %%tmm1\n"  \
+      "tdpbf16ps %%tmm6, %%tmm5, %%tmm2\n tdpbf16ps %%tmm7, %%tmm5, %%tmm3" :: \
+          : "memory")
+
+constexpr std::size_t kCachedSteps = 256, kStepNumbers = 2048;  // 1 MiB
+
+// Rounds of two tiles by two; operands are loaded each time, from as many steps as there are.
+void MultiplyOn(const AlignedVector<std::uint16_t>& numbers) {
+  const TileConfig config;
   asm volatile(
-      "ldtilecfg (%0)\n tileloadd (%1,%2,1), %%tmm4\n tileloadd 1024(%1,%2,1), %%tmm5\n"
-      "tileloadd 2048(%1,%2,1), %%tmm6\n tileloadd 3072(%1,%2,1), %%tmm7\n"
-      "tilezero %%tmm0\n tilezero %%tmm1\n tilezero %%tmm2\n tilezero %%tmm3" ::"r"(&config),
-      "r"(values), "r"(stride)
+      "ldtilecfg (%0)\n tilezero %%tmm0\n tilezero %%tmm1\n tilezero %%tmm2\n tilezero %%tmm3" ::
+          "r"(&config)
       : "memory");
+  const std::int64_t steps = static_cast<std::int64_t>(numbers.size() / kStepNumbers);
+  LOAD_TILES(numbers.data());
   for (std::int64_t round = 0; round < kRounds; ++round) {
-    asm volatile(
-        "tdpbf16ps %%tmm6, %%tmm4, %%tmm0\n tdpbf16ps %%tmm7, %%tmm4, %%tmm1\n"
-        "tdpbf16ps %%tmm6, %%tmm5, %%tmm2\n tdpbf16ps %%tmm7, %%tmm5, %%tmm3" ::
-            : "memory");
+    if (steps > 1) {
+      LOAD_TILES(numbers.data() + round % steps * static_cast<std::int64_t>(kStepNumbers));
+    }
+    MULTIPLY_TILES();
   }
-  asm volatile("tilestored %%tmm3, (%0,%1,1)\n tilerelease" ::"r"(values), "r"(stride) : "memory");
+  alignas(64) float sums[256];
+  asm volatile("tilestored %%tmm3, (%0,%1,1)\n tilerelease" ::"r"(sums), "r"(std::int64_t{64})
+               : "memory");
+}
+
+AlignedVector<std::uint16_t> Numbers(std::size_t count) {
+  AlignedVector<std::uint16_t> numbers(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    numbers[i] = FloatToBf16(static_cast<float>(NormalAt(3, i)));
+  }
+  return numbers;
+}
+
+void RunAmx() {
+  static thread_local const auto numbers = Numbers(kStepNumbers);
+  MultiplyOn(numbers);
+}
+void RunAmxFromCache() {
+  static thread_local const auto numbers = Numbers(kCachedSteps * kStepNumbers);
+  MultiplyOn(numbers);
 }
 #endif
 
@@ -87,13 +120,23 @@ PeakLoop FmaPeak() {
   return {"none"};
 }
 
-PeakLoop AmxPeak() {
 #if defined(__x86_64__)
+namespace {
+
+PeakLoop AmxLoop(std::string_view name, void (*run)()) {
   for (const Kernels& kernels : AvailableKernels()) {
-    if (kernels.name == "amx") return {"amx-bf16", 2.0 * 4 * 16 * 16 * 32 * kRounds, RunAmx};
+    if (kernels.name == "amx") return {name, 2.0 * 4 * 16 * 16 * 32 * kRounds, run};
   }
-#endif
   return {"none"};
 }
+
+}  // namespace
+
+PeakLoop AmxPeak() { return AmxLoop("amx-bf16", RunAmx); }
+PeakLoop AmxCachePeak() { return AmxLoop("amx-bf16-l2", RunAmxFromCache); }
+#else
+PeakLoop AmxPeak() { return {"none"}; }
+PeakLoop AmxCachePeak() { return {"none"}; }
+#endif
 
 }  // namespace cacheready

@@ -10,7 +10,7 @@ namespace cacheready {
 
 // Floating-point operations (two a multiply-add) that one call on one thread makes.
 struct PeakLoop {
-  std::string_view name;  // "avx512-fma", "avx2-fma", "amx-bf16"
+  std::string_view name;  // "avx512-fma", "avx2-fma", "amx-bf16", "amx-bf16-l2"
   double operations = 0;
   void (*run)() = nullptr;
 };
@@ -18,5 +18,8 @@ struct PeakLoop {
 // Of the widest vectors that the active kernels use; run == nullptr if there are none.
 PeakLoop FmaPeak();
 PeakLoop AmxPeak();  // likewise; requires AvailableKernels() to have been called
+// The same with both operands of every step from the second cache, as a matrix product has them at
+// best: loading a tile takes longer there than multiplying it.
+PeakLoop AmxCachePeak();
 
 }  // namespace cacheready

@@ -16,7 +16,7 @@ namespace cacheready {
 namespace {
 
 struct SynthRequest {
-  std::string source, out, dtype = "bf16", size, config;
+  std::string source, out, dtype = "bf16", size, config, weights = "none";
   PlantedOptions planted;
   std::vector<double> scales;
   std::int64_t shards = 4;
@@ -80,8 +80,9 @@ Outcome MakeSkeleton(const SynthRequest& request) {
                           : ParseJson(ReadTextFile(request.config), request.config);
   SkeletonOptions options;
   if (!request.source.empty()) options.tokenizer_from = request.source;
+  if (request.weights == "normal") options.normal_weights = request.seed;
   WriteSkeleton(config, options, request.out);
-  return Made("skeleton", request, Json::object());
+  return Made(request.weights == "normal" ? "checkpoint" : "skeleton", request, Json::object());
 }
 
 CLI::App* AddKind(CLI::App* synth, Invocation& invocation, const Request& request, const char* name,
@@ -140,6 +141,11 @@ void AddSynth(CLI::App& app, Invocation& invocation) {
   skeleton->add_option("--config", request->config, "config.json of a Qwen3.5-MoE checkpoint")
       ->excludes(size);
   skeleton->add_option("--tokenizer-from", request->source, "folder whose tokenizer is copied");
+  skeleton
+      ->add_option("--weights", request->weights,
+                   "none, or normal: random ones, the whole checkpoint is written")
+      ->check(CLI::IsMember({"none", "normal"}));
+  skeleton->add_option("--seed", request->seed, "of the weights");
 }
 
 }  // namespace cacheready

@@ -33,19 +33,25 @@ struct PanelProduct {
   std::int64_t out_stride = 0;
 };
 
+// Weights of bf16 products lie in tiles: kRowPad rows of one step, each of kStepPairs words.
+inline constexpr std::int64_t kTileWords = kRowPad * kStepPairs;
+
 // bf16 operands, two columns in a word (the even one in its low half), and the result of one panel
 // product; see Kernels::multiply_bf16_amx. Columns are in `blocks` of `block_steps` steps each,
 // every block a product of its own.
 struct Bf16Product {
-  const std::uint32_t* w = nullptr;   // [rows][w_stride]
-  std::int64_t w_stride = 0;          // in words, at least blocks * block_steps * kStepPairs
+  const std::uint32_t* w = nullptr;   // [rows / kRowPad][blocks * block_steps][kTileWords]
   std::int64_t rows = 0;              // a multiple of kRowPad
   const std::uint32_t* xt = nullptr;  // [blocks * block_steps * kStepPairs][kTokenPanel]
   std::int64_t tokens = 0;            // kTokenPad or kTokenPanel
   std::int64_t blocks = 1;
   std::int64_t block_steps = 0;
-  float* out = nullptr;               // [blocks][rows][kTokenPanel]
-  std::int64_t out_block_stride = 0;  // from one block to the next
+  // Of each row and each token, one array a block, so many floats apart; or both null.
+  const float* row_scales = nullptr;
+  std::int64_t row_scales_stride = 0;
+  const float* token_scales = nullptr;
+  std::int64_t token_scales_stride = 0;
+  float* out = nullptr;  // [rows][kTokenPanel]
 };
 
 // State and operands of one token of the gated delta rule; see Kernels::delta_step.
@@ -65,8 +71,6 @@ struct DeltaStep {
 #define CACHEREADY_DECLARE_KERNELS(isa)                                                     \
   namespace isa {                                                                           \
   void MultiplyPanel(const PanelProduct& p);                                                \
-  void AddScaled(const float* partial, const float* row_scale, const float* token_scale,    \
-                 std::int64_t rows, std::int64_t tokens, float* sum);                       \
   void Transpose(const float* const* from, std::int64_t rows, std::int64_t cols, float* to, \
                  std::int64_t to_stride);                                                   \
   void MultiplyAdd(const float* a, const float* b, std::int64_t count, float* sum);         \
@@ -74,7 +78,7 @@ struct DeltaStep {
   void Silu(std::int64_t count, float* x);                                                  \
   void GatedDeltaStep(const DeltaStep& step);                                               \
   void RoundBf16(std::int64_t count, float* x);                                             \
-  void PackBf16(const float* from, std::int64_t pairs, std::uint32_t* to);                  \
+  void NarrowBf16(const float* from, std::int64_t count, std::uint16_t* to);                \
   void MultiplyBf16Amx(const Bf16Product& p);                                               \
   void MultiplyBf16Avx512(const Bf16Product& p);                                            \
   }

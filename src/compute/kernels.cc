@@ -12,11 +12,11 @@
 namespace cacheready {
 namespace {
 
-#define CACHEREADY_KERNEL_TABLE(isa)                                                               \
-  Kernels {                                                                                        \
-#isa, isa::MultiplyPanel, isa::AddScaled, isa::Transpose, isa::MultiplyAdd, isa::Exponentials, \
-        isa::Silu, isa::GatedDeltaStep, isa::RoundBf16, isa::PackBf16, isa::MultiplyBf16Amx,       \
-        isa::MultiplyBf16Avx512                                                                    \
+#define CACHEREADY_KERNEL_TABLE(isa)                                                          \
+  Kernels {                                                                                   \
+#isa, isa::MultiplyPanel, isa::Transpose, isa::MultiplyAdd, isa::Exponentials, isa::Silu, \
+        isa::GatedDeltaStep, isa::RoundBf16, isa::NarrowBf16, isa::MultiplyBf16Amx,           \
+        isa::MultiplyBf16Avx512                                                               \
   }
 
 #if defined(__x86_64__)

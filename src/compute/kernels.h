@@ -17,9 +17,6 @@ struct Kernels {
   // from out (accumulate) or 0, for r < rows, t < tokens (a multiple of kTokenPad). With scales:
   // out = fma(chain from 0, row_scale[r] * token_scale[t], out).
   void (*multiply_panel)(const PanelProduct& product);
-  // sum[r * tokens + t] = fma(partial[r * tokens + t], row_scale[r] * token_scale[t], itself).
-  void (*add_scaled)(const float* partial, const float* row_scale, const float* token_scale,
-                     std::int64_t rows, std::int64_t tokens, float* sum);
   // to[c * to_stride + r] = from[r][c] for r < rows, c < cols
   void (*transpose)(const float* const* from, std::int64_t rows, std::int64_t cols, float* to,
                     std::int64_t to_stride);
@@ -33,10 +30,12 @@ struct Kernels {
   void (*delta_step)(const DeltaStep& step);
   // x[i] = x[i] rounded to bf16
   void (*round_bf16)(std::int64_t count, float* x);
-  // to[i] = the pair of from[2 i] and, in its high half, from[2 i + 1], rounded to bf16.
-  void (*pack_bf16)(const float* from, std::int64_t pairs, std::uint32_t* to);
+  // to[i] = the bits of from[i] rounded to bf16
+  void (*narrow_bf16)(const float* from, std::int64_t count, std::uint16_t* to);
   // Two bf16 products, each what an instruction computes, and emulated to the bit where there is
-  // none. Both treat subnormal operands and results as zeros of their sign.
+  // none. Both treat subnormal operands and results as zeros of their sign. Without scales there is
+  // one block, and out = its sum; with scales, block by block, out = fma(sum of the block, row
+  // scale * token scale, out).
   // TDPBF16PS, a step of 32 columns: a chain of fused multiply-adds over its even columns and one
   // over its odd columns, both from 0; their sum is added to the step before's.
   void (*multiply_bf16_amx)(const Bf16Product& product);

@@ -149,20 +149,6 @@ TEST_P(EveryInstructionSet, TransposesAnyShape) {
   }
 }
 
-TEST_P(EveryInstructionSet, AddsScaledPartialsFused) {
-  const std::int64_t rows = 7, tokens = 32;
-  const std::vector<float> partial = NormalVector(rows * tokens, 1),
-                           row_scale = NormalVector(rows, 2), token_scale = NormalVector(tokens, 3);
-  std::vector<float> sum = NormalVector(rows * tokens, 4);
-  std::vector<float> expected = sum;
-  for (std::size_t i = 0; i < sum.size(); ++i) {
-    expected[i] = std::fma(partial[i], row_scale[i / 32] * token_scale[i % 32], expected[i]);
-  }
-  kernels().add_scaled(partial.data(), row_scale.data(), token_scale.data(), rows, tokens,
-                       sum.data());
-  EXPECT_TRUE(SameBits(sum, expected));
-}
-
 TEST_P(EveryInstructionSet, ExponentialIsThatOfLongDoubleRoundedOnce) {
   std::vector<float> x;
   for (int i = 0; i < 200000; ++i) {
@@ -267,44 +253,63 @@ struct Bf16Case {
       }
       return words;
     };
-    w = draw(rows * w_stride(), 1);
+    w = draw(rows * blocks * steps * kStepPairs, 1);
     xt = draw(blocks * steps * kStepPairs * kTokenPanel, 3);
   }
-  std::int64_t w_stride() const { return blocks * steps * kStepPairs + 16; }
-
   // The value at `column` of a block, a subnormal being zero.
   static float Column(std::uint32_t pair, std::int64_t column) {
     const float value = Bf16ToFloat(static_cast<std::uint16_t>(pair >> (16 * (column % 2))));
     return std::fpclassify(value) == FP_SUBNORMAL ? std::copysign(0.0f, value) : value;
   }
   float W(std::int64_t r, std::int64_t b, std::int64_t c) const {
-    const std::int64_t pair = b * steps * kStepPairs + c / 2;
-    return Column(w[static_cast<std::size_t>(r * w_stride() + pair)], c);
+    const std::int64_t tile = r / 16 * blocks * steps + b * steps + c / 32;
+    return Column(w[static_cast<std::size_t>(tile * 256 + r % 16 * 16 + c % 32 / 2)], c);
   }
   float X(std::int64_t t, std::int64_t b, std::int64_t c) const {
     const std::int64_t pair = b * steps * kStepPairs + c / 2;
     return Column(xt[static_cast<std::size_t>(pair * kTokenPanel + t)], c);
   }
 
-  template <typename SumOf>
-  void Expect(void (*multiply)(const Bf16Product&), SumOf sum_of) const {
-    const std::int64_t block_stride = rows * kTokenPanel + 3;
-    std::vector<float> out(static_cast<std::size_t>(blocks * block_stride), 77.0f);
+  // Its outputs, from 77 on, with scales or without.
+  std::vector<float> Run(void (*multiply)(const Bf16Product&), const std::vector<float>& row_scales,
+                         const std::vector<float>& token_scales) const {
+    std::vector<float> out(static_cast<std::size_t>(rows * kTokenPanel), 77.0f);
     multiply({.w = w.data(),
-              .w_stride = w_stride(),
               .rows = rows,
               .xt = xt.data(),
               .tokens = tokens,
               .blocks = blocks,
               .block_steps = steps,
-              .out = out.data(),
-              .out_block_stride = block_stride});
-    for (std::int64_t b = 0; b < blocks; ++b) {
-      for (std::int64_t r = 0; r < rows; ++r) {
-        for (std::int64_t t = 0; t < kTokenPanel; ++t) {
-          const float got = out[static_cast<std::size_t>(b * block_stride + r * kTokenPanel + t)];
-          ASSERT_EQ(got, t < tokens ? sum_of(r, t, b) : 77.0f) << b << " " << r << " " << t;
+              .row_scales = row_scales.empty() ? nullptr : row_scales.data(),
+              .row_scales_stride = rows + 5,
+              .token_scales = token_scales.empty() ? nullptr : token_scales.data(),
+              .token_scales_stride = kTokenPanel + 3,
+              .out = out.data()});
+    return out;
+  }
+
+  // `sum_of` (row, token, block).
+  template <typename SumOf>
+  void Expect(void (*multiply)(const Bf16Product&), SumOf sum_of) const {
+    const bool scaled = blocks > 1;
+    const std::vector<float> row_scales = NormalVector(scaled ? blocks * (rows + 5) : 0, 5),
+                             token_scales =
+                                 NormalVector(scaled ? blocks * (kTokenPanel + 3) : 0, 6);
+    const std::vector<float> out = Run(multiply, row_scales, token_scales);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      for (std::int64_t t = 0; t < kTokenPanel; ++t) {
+        float expected = 77.0f;
+        for (std::int64_t b = 0; b < blocks && t < tokens; ++b) {
+          const float sum = sum_of(r, t, b);
+          if (!scaled) {
+            expected = sum;
+            continue;
+          }
+          const float scale = row_scales[static_cast<std::size_t>(b * (rows + 5) + r)] *
+                              token_scales[static_cast<std::size_t>(b * (kTokenPanel + 3) + t)];
+          expected = std::fma(sum, scale, expected);
         }
+        ASSERT_EQ(out[static_cast<std::size_t>(r * kTokenPanel + t)], expected) << r << " " << t;
       }
     }
   }
@@ -319,12 +324,16 @@ std::vector<Bf16Case> Bf16Cases() {
   for (const std::int64_t rows : {16, 32, 48}) {
     for (const std::int64_t tokens : {16, 32}) {
       for (const std::int64_t steps : {1, 3, 8, 17}) {
-        cases.emplace_back(rows, tokens, 3, steps, 0.0f);
+        for (const std::int64_t blocks : {1, 3}) {
+          cases.emplace_back(rows, tokens, blocks, steps, 0.0f);
+        }
       }
     }
   }
-  cases.emplace_back(16, 32, 2, 5, 20.0f);   // sizes that leave no sum exact
-  cases.emplace_back(16, 32, 2, 5, 130.0f);  // subnormal operands, products and sums
+  for (const std::int64_t blocks : {1, 2}) {
+    cases.emplace_back(16, 32, blocks, 5, 20.0f);   // sizes that leave no sum exact
+    cases.emplace_back(16, 32, blocks, 5, 130.0f);  // subnormal operands, products and sums
+  }
   return cases;
 }
 

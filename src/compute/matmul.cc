@@ -74,7 +74,7 @@ Matrix MatMulScaled(const EncodedMatrix& w, const QuantizedTokens& x,
     } else {
       w.DecodeCodes(begin, rows, strip);
     }
-    ReadStripScales(w, begin, rows, (cols + x.group - 1) / x.group);
+    ReadStripScales(w, {shared}, begin, rows, (cols + x.group - 1) / x.group);
   };
   // Whole groups, about kColumnBlock columns of them.
   const std::int64_t groups = std::max<std::int64_t>(kColumnBlock / x.group, 1);

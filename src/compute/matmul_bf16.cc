@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
 #include "base/error.h"
 #include "base/parallel.h"
@@ -12,79 +13,83 @@
 namespace cacheready {
 namespace {
 
-// Rows decoded to floats at a time, and words between rows of a strip that keep rows out of each
-// other's cache sets (a step more).
-constexpr std::int64_t kDecodedRows = 16;
-constexpr std::int64_t kRowGap = kStepPairs;
-// Blocks that one kernel call multiplies: their sums stay in cache.
-constexpr std::int64_t kCallBlocks = 4;
-
-// A row of columns into words, block by block, zeros in the padding.
-void PackRow(const Kernels& kernels, const float* row, const ColumnBlocks& columns,
-             std::uint32_t* words) {
-  const std::int64_t block_words = columns.steps * kStepPairs;
+// Calls put(step, numbers) with the kStepColumns numbers of every step of a row: its columns block
+// by block, zeros in the padding.
+template <typename Put>
+void ForEachStep(const std::uint16_t* row, const ColumnBlocks& columns, Put put) {
   for (std::int64_t b = 0; b < columns.blocks; ++b) {
-    const std::int64_t begin = b * columns.block;
-    const std::int64_t count = std::min(columns.block, columns.cols - begin);
-    std::uint32_t* to = words + b * block_words;
-    kernels.pack_bf16(row + begin, count / 2, to);
-    std::int64_t filled = count / 2;
-    if (count % 2 != 0) {
-      const float last[2] = {row[begin + count - 1], 0.0f};
-      kernels.pack_bf16(last, 1, to + filled++);
+    const std::int64_t end = std::min(columns.cols, (b + 1) * columns.block);
+    for (std::int64_t s = 0; s < columns.steps; ++s) {
+      const std::int64_t begin = b * columns.block + s * kStepColumns;
+      if (end - begin >= kStepColumns) {
+        put(b * columns.steps + s, row + begin);
+        continue;
+      }
+      std::uint16_t padded[kStepColumns] = {};
+      if (begin < end) std::copy(row + begin, row + end, padded);
+      put(b * columns.steps + s, padded);
     }
-    std::fill(to + filled, to + block_words, 0u);
   }
 }
 
 // Strips of whole tiles, about 600 KiB: they stay in the second cache.
 StripShape StripOf(const ColumnBlocks& columns) {
-  const std::int64_t words = columns.words() + kRowGap;
-  const std::int64_t fit = (150 << 10) / words / kRowPad * kRowPad;
-  return {std::clamp<std::int64_t>(fit, 2 * kRowPad, kMaxStripRows), words};
+  const std::int64_t fit = (150 << 10) / columns.words() / kRowPad * kRowPad;
+  return {std::clamp<std::int64_t>(fit, 2 * kRowPad, kMaxStripRows), columns.words()};
 }
 
 std::int64_t PaddedRows(std::int64_t rows) { return (rows + kRowPad - 1) / kRowPad * kRowPad; }
 
 struct Operands {
   const EncodedMatrix& w;
-  const Bf16Tokens& x;
   const MatMulOptions& options;
-  bool codes;         // are multiplied, not weights
-  bool apply_scales;  // of weights or tokens
+  Bf16Form form;  // of w, as it is read
+  bool stored;    // the form's own numbers are multiplied, not weights rounded to bf16
 };
 
 void DecodeFloats(const Operands& o, std::int64_t begin, std::int64_t rows, float* out) {
   const std::optional<std::uint64_t>& seed = o.options.dither_seed;
-  if (o.codes) {
-    seed ? o.w.DecodeCodesDithered(begin, rows, *seed, out) : o.w.DecodeCodes(begin, rows, out);
+  if (seed) {
+    o.form.block.cols != 0 ? o.w.DecodeCodesDithered(begin, rows, *seed, out)
+                           : o.w.DecodeRowsDithered(begin, rows, *seed, out);
   } else {
-    seed ? o.w.DecodeRowsDithered(begin, rows, *seed, out) : o.w.DecodeRows(begin, rows, out);
+    o.stored ? o.w.DecodeBf16Form(begin, rows, out) : o.w.DecodeRows(begin, rows, out);
   }
 }
 
-void DecodeStrip(const Kernels& kernels, const Operands& o, std::int64_t begin, std::int64_t rows,
-                 std::int64_t stride, std::uint32_t* strip) {
-  const ColumnBlocks& columns = o.x.columns();
-  float* floats = StripMemory<float, StripUse::kDecoded>(kDecodedRows * columns.cols);
-  for (std::int64_t first = 0; first < rows; first += kDecodedRows) {
-    const std::int64_t count = std::min(kDecodedRows, rows - first);
-    DecodeFloats(o, begin + first, count, floats);
-    for (std::int64_t r = 0; r < count; ++r) {
-      PackRow(kernels, floats + r * columns.cols, columns, strip + (first + r) * stride);
+void DecodeNumbers(const Kernels& kernels, const Operands& o, std::int64_t begin, std::int64_t rows,
+                   std::uint16_t* numbers) {
+  if (o.stored && !o.options.dither_seed && o.w.CopyBf16Form(begin, rows, numbers)) return;
+  const std::int64_t count = rows * o.w.cols();
+  float* floats = StripMemory<float, StripUse::kDecoded>(kRowPad * o.w.cols());
+  DecodeFloats(o, begin, rows, floats);
+  kernels.narrow_bf16(floats, count, numbers);
+}
+
+// A tile of rows at a time; rows that are not there are zeros.
+void DecodeStrip(const Kernels& kernels, const Operands& o, const ColumnBlocks& columns,
+                 std::int64_t begin, std::int64_t rows, std::uint32_t* strip) {
+  const std::int64_t cols = columns.cols;
+  auto* numbers = StripMemory<std::uint16_t, StripUse::kDecoded>(kRowPad * cols);
+  for (std::int64_t first = 0; first < rows; first += kRowPad) {
+    const std::int64_t count = std::min(kRowPad, rows - first);
+    DecodeNumbers(kernels, o, begin + first, count, numbers);
+    std::fill_n(numbers + count * cols, (kRowPad - count) * cols, std::uint16_t{0});
+    std::uint32_t* tiles = strip + first * columns.words();
+    for (std::int64_t r = 0; r < kRowPad; ++r) {
+      ForEachStep(numbers + r * cols, columns, [&](std::int64_t step, const std::uint16_t* from) {
+        std::memcpy(tiles + step * kTileWords + r * kStepPairs, from, kStepPairs * 4);
+      });
     }
   }
-  std::fill(strip + rows * stride, strip + PaddedRows(rows) * stride, 0u);
-  if (o.apply_scales) ReadStripScales(o.w, begin, rows, columns.blocks);
 }
 
-// out += partial * scales, block by block, for `count` of them from `first` on.
-void AddBlocks(const Kernels& kernels, const Bf16Tokens& x, std::int64_t p, std::int64_t rows,
-               std::int64_t first, std::int64_t count, const float* partial, float* out) {
-  for (std::int64_t b = 0; b < count; ++b) {
-    kernels.add_scaled(partial + b * kMaxStripRows * kTokenPanel, StripScales(first + b),
-                       x.Scales(p, first + b), rows, kTokenPanel, out);
-  }
+// What `reading` of w multiplies. Dithered weights are no exact numbers: they are rounded.
+Operands OperandsOf(const EncodedMatrix& w, const MatMulOptions& options) {
+  const bool stored = options.reading == WeightReading::kStored;
+  Bf16Form form = stored ? w.bf16_form() : Bf16Form{};
+  if (options.dither_seed && form.block.cols == 0) form.factor = 1;
+  return {w, options, form, stored};
 }
 
 }  // namespace
@@ -107,10 +112,15 @@ void Bf16Tokens::Pack(ReadRow read_row) {
   ParallelFor(panels(), [&](std::int64_t p) {
     const std::int64_t count = std::min(kTokenPanel, tokens_ - p * kTokenPanel);
     std::vector<float> row(static_cast<std::size_t>(columns_.cols));
+    std::vector<std::uint16_t> numbers(row.size());
     std::vector<std::uint32_t> rows(static_cast<std::size_t>(count * row_words));
     for (std::int64_t t = 0; t < count; ++t) {
       read_row(p, t, row);
-      PackRow(kernels, row.data(), columns_, rows.data() + t * row_words);
+      kernels.narrow_bf16(row.data(), columns_.cols, numbers.data());
+      std::uint32_t* words = rows.data() + t * row_words;
+      ForEachStep(numbers.data(), columns_, [&](std::int64_t step, const std::uint16_t* from) {
+        std::memcpy(words + step * kStepPairs, from, kStepPairs * 4);
+      });
     }
     TransposePanel([&](std::int64_t t) { return rows.data() + t * row_words; }, count, row_words,
                    words_.data() + p * panel_words);
@@ -139,54 +149,53 @@ std::int64_t Bf16Tokens::PanelTokens(std::int64_t p) const { return TokensOfPane
 const std::uint32_t* Bf16Tokens::panel(std::int64_t p) const {
   return words_.data() + p * columns_.words() * kTokenPanel;
 }
-const float* Bf16Tokens::Scales(std::int64_t p, std::int64_t b) const {
+Bf16Tokens::TokenScales Bf16Tokens::Scales(std::int64_t p) const {
   static constexpr auto kOnes = [] {
     std::array<float, kTokenPanel> ones{};
     ones.fill(1.0f);
     return ones;
   }();
-  return quantized() ? scales_.data() + (b * panels() + p) * kTokenPanel : kOnes.data();
+  if (!quantized()) return {kOnes.data(), 0};
+  return {scales_.data() + p * kTokenPanel, panels() * kTokenPanel};
 }
 
 std::int64_t Bf16BlockColumns(const EncodedMatrix& w, WeightReading reading) {
-  return reading == WeightReading::kStored ? w.block_shape().cols : 0;
+  return reading == WeightReading::kStored ? w.bf16_form().block.cols : 0;
 }
 
 Matrix MatMulBf16(const EncodedMatrix& w, const Bf16Tokens& x, Bf16Numerics numerics,
                   const MatMulOptions& options) {
   const Kernels& kernels = ActiveKernels();
   const ColumnBlocks& columns = x.columns();
-  const std::int64_t weight_block = Bf16BlockColumns(w, options.reading);
+  const Operands operands = OperandsOf(w, options);
+  const std::int64_t weight_block = operands.form.block.cols;
   CR_CHECK(w.cols() == columns.cols, "weight has {} columns, tokens {}", w.cols(), columns.cols);
   const bool fits = ColumnBlocks(w.cols(), weight_block).block == columns.block;
   CR_CHECK(fits || (x.quantized() && weight_block == 0),
            "weight blocks of {} columns, tokens of {}", weight_block, columns.block);
-  const bool apply_scales = weight_block != 0 || x.quantized();
-  const Operands operands{w, x, options, weight_block != 0, apply_scales};
+  const bool scaled = weight_block != 0 || x.quantized() || operands.form.factor != 1;
   const StripShape shape = StripOf(columns);
   const auto product =
       numerics == Bf16Numerics::kAmx ? kernels.multiply_bf16_amx : kernels.multiply_bf16_avx512;
   const auto decode = [&](std::int64_t begin, std::int64_t rows, std::uint32_t* strip) {
-    DecodeStrip(kernels, operands, begin, rows, shape.words_per_row, strip);
+    DecodeStrip(kernels, operands, columns, begin, rows, strip);
+    if (scaled) ReadStripScales(w, operands.form, begin, rows, columns.blocks);
   };
   const auto multiply = [&](const std::uint32_t* strip, std::int64_t rows, std::int64_t p,
                             std::int64_t, float* out) {
-    alignas(64) float partial[kCallBlocks * kMaxStripRows * kTokenPanel];
-    if (apply_scales) std::fill_n(out, rows * kTokenPanel, 0.0f);
-    for (std::int64_t b = 0; b < columns.blocks; b += kCallBlocks) {
-      const std::int64_t count = std::min(kCallBlocks, columns.blocks - b);
-      const std::int64_t skipped = b * columns.steps * kStepPairs;
-      product({.w = strip + skipped,
-               .w_stride = shape.words_per_row,
-               .rows = PaddedRows(rows),
-               .xt = x.panel(p) + skipped * kTokenPanel,
-               .tokens = x.PanelTokens(p),
-               .blocks = count,
-               .block_steps = columns.steps,
-               .out = apply_scales ? partial : out,
-               .out_block_stride = kMaxStripRows * kTokenPanel});
-      if (apply_scales) AddBlocks(kernels, x, p, rows, b, count, partial, out);
-    }
+    const Bf16Tokens::TokenScales scales = x.Scales(p);
+    if (scaled) std::fill_n(out, PaddedRows(rows) * kTokenPanel, 0.0f);
+    product({.w = strip,
+             .rows = PaddedRows(rows),
+             .xt = x.panel(p),
+             .tokens = x.PanelTokens(p),
+             .blocks = columns.blocks,
+             .block_steps = columns.steps,
+             .row_scales = scaled ? StripScales(0) : nullptr,
+             .row_scales_stride = kMaxStripRows,
+             .token_scales = scaled ? scales.first : nullptr,
+             .token_scales_stride = scales.stride,
+             .out = out});
   };
   return MultiplyStrips<std::uint32_t>(w, x, shape, decode, multiply);
 }

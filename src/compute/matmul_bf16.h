@@ -1,9 +1,9 @@
 // y = x Wᵀ in bf16, the fast option where rounding x to bf16 is affordable; never for a router.
 //
-// Low-precision codes are exact in bf16: they are multiplied as they are, and the scales of their
-// blocks are applied in fp32. Other weights, dithered ones included, and tokens are rounded once to
-// bf16, to nearest even. Against the exact product of what is stored an output is off by at most
-// the sum of its terms' magnitudes times
+// Low-precision codes are exact in bf16, some with the scales of their blocks (see Bf16Form): they
+// are multiplied as they are, and the scales that are left are applied in fp32. Other weights,
+// dithered ones included, and tokens are rounded once to bf16, to nearest even. Against the exact
+// product of what is stored an output is off by at most the sum of its terms' magnitudes times
 //   2^-8 if tokens are not bf16 numbers, and again if weights are not, for rounding them, and
 //   2^-24 for each rounding on a term's way: at most columns + blocks + 2 (subnormals apart, which
 //   count as zeros: 2^-126 a term).
@@ -48,8 +48,13 @@ class Bf16Tokens {
   bool quantized() const { return !scales_.empty(); }
   const ColumnBlocks& columns() const { return columns_; }
   const std::uint32_t* panel(std::int64_t p) const;
-  // Of the tokens of panel p in block b: [kTokenPanel], 1 if tokens were not quantized.
-  const float* Scales(std::int64_t p, std::int64_t b) const;
+  // Of the tokens of panel p in the first block, [kTokenPanel], and how far those of the next block
+  // are from them; all 1 if tokens were not quantized.
+  struct TokenScales {
+    const float* first = nullptr;
+    std::int64_t stride = 0;
+  };
+  TokenScales Scales(std::int64_t p) const;
 
  private:
   template <typename ReadRow>

@@ -59,7 +59,8 @@ TEST_P(EveryFormatInBf16, MultipliesWhatIsExactInBf16WithTheErrorOfFp32Alone) {
   const RandomWeight w = Weight(1);
   const std::int64_t block = Bf16BlockColumns(w.matrix(), WeightReading::kStored);
   const Matrix x = RoundedNormals(5, kCols, 2), decoded = DecodeAll(w.matrix());
-  const bool exact = block != 0 || w.matrix().format() == "bf16";
+  constexpr std::string_view kExact[] = {"bf16", "nvfp4", "mxfp4", "mxfp8"};
+  const bool exact = block != 0 || std::ranges::find(kExact, GetParam()) != std::end(kExact);
   // Rounded weights are off by 2^-8 of their own each.
   const double bound = Fp32Error(2 * kCols + 2) + (exact ? 0 : 0x1p-8 * (1 + Fp32Error(2 * kCols)));
   for (const Bf16Numerics numerics : kClasses) {

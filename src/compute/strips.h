@@ -38,19 +38,20 @@ inline void StorePanel(const float* panel_out, std::int64_t rows, std::int64_t r
   ActiveKernels().transpose(out_rows, rows, tokens, y.row(first_token).data() + row, y.cols());
 }
 
-// Reads the scales of the blocks of a strip's rows, all 1 for weights without blocks, to where
-// StripScales finds them: [blocks][kMaxStripRows].
-inline void ReadStripScales(const EncodedMatrix& w, std::int64_t begin, std::int64_t rows,
-                            std::int64_t blocks) {
-  const BlockShape shape = w.block_shape();
+// Reads the scales of the blocks of a strip's rows, times the factor of the form, to where
+// StripScales finds them: [blocks][kMaxStripRows]. The scales of weights without blocks are 1.
+inline void ReadStripScales(const EncodedMatrix& w, const Bf16Form& form, std::int64_t begin,
+                            std::int64_t rows, std::int64_t blocks) {
+  const BlockShape shape = form.block;
   float* scales = StripMemory<float, StripUse::kScales>(blocks * (kMaxStripRows + 1));
   float* row = scales + blocks * kMaxStripRows;  // those of one row
-  std::fill_n(row, blocks, 1.0f);
+  std::fill_n(row, blocks, form.factor);
   std::int64_t read = -1;
   for (std::int64_t r = 0; r < rows; ++r) {
     if (shape.cols != 0 && (begin + r) / shape.rows != read) {
       read = (begin + r) / shape.rows;
       w.Scales(read, {row, static_cast<std::size_t>(blocks)});
+      for (std::int64_t b = 0; b < blocks; ++b) row[b] *= form.factor;
     }
     for (std::int64_t b = 0; b < blocks; ++b) scales[b * kMaxStripRows + r] = row[b];
   }

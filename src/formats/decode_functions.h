@@ -22,6 +22,8 @@ struct DitherGrid {
   void WidenBf16(const void* from, std::int64_t count, float* out);                              \
   void WidenF16(const void* from, std::int64_t count, float* out);                               \
   void WidenE4m3(const std::uint8_t* codes, std::int64_t count, const float* table, float* out); \
+  void E4m3ToBf16(const std::uint8_t* codes, std::int64_t count, const std::uint16_t* table,     \
+                  std::uint16_t* out);                                                           \
   void WidenNibbles(const std::uint8_t* bytes, std::int64_t count, const float* table,           \
                     float* out);                                                                 \
   void WidenSignedBytes(const void* from, std::int64_t count, float* out);                       \

@@ -10,11 +10,11 @@
 namespace cacheready {
 namespace {
 
-#define CACHEREADY_DECODE_TABLE(isa)                                                               \
-  DecodeKernels {                                                                                  \
-#isa, isa::WidenBf16, isa::WidenF16, isa::WidenE4m3, isa::WidenNibbles, isa::WidenSignedBytes, \
-        isa::WidenBytes, isa::WidenFields, isa::MultiplyBlocks, isa::SubtractBlocks,               \
-        isa::AddDither                                                                             \
+#define CACHEREADY_DECODE_TABLE(isa)                                                         \
+  DecodeKernels {                                                                            \
+#isa, isa::WidenBf16, isa::WidenF16, isa::WidenE4m3, isa::E4m3ToBf16, isa::WidenNibbles, \
+        isa::WidenSignedBytes, isa::WidenBytes, isa::WidenFields, isa::MultiplyBlocks,       \
+        isa::SubtractBlocks, isa::AddDither                                                  \
   }
 
 const std::vector<DecodeKernels>& Detected() {

@@ -17,6 +17,9 @@ struct DecodeKernels {
   void (*widen_f16)(const void* from, std::int64_t count, float* out);  // NaN becomes quiet
   // E4M3 codes; the table holds the values of all 256.
   void (*widen_e4m3)(const std::uint8_t* codes, std::int64_t count, const float* table, float* out);
+  // The same as bf16 bits.
+  void (*e4m3_to_bf16)(const std::uint8_t* codes, std::int64_t count, const std::uint16_t* table,
+                       std::uint16_t* out);
   // `count` codes of four bits, two a byte, the low four bits first; the table holds 16 values.
   void (*widen_nibbles)(const std::uint8_t* bytes, std::int64_t count, const float* table,
                         float* out);

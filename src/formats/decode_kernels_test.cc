@@ -115,6 +115,27 @@ TEST_P(EveryDecoder, WidensE4m3WithAndWithoutNaN) {
   }
 }
 
+TEST_P(EveryDecoder, PutsEveryE4m3IntoBf16) {
+  const std::vector<float> values = E4m3Values();
+  std::vector<std::uint16_t> table;
+  for (const float value : values) table.push_back(FloatToBf16(value));
+  for (const bool with_nan : {false, true}) {
+    std::vector<std::uint8_t> codes(256 + 515);
+    for (std::size_t i = 0; i < codes.size(); ++i) {
+      codes[i] = static_cast<std::uint8_t>(i % 256);
+      if ((codes[i] & 127) == 127 && !with_nan) codes[i] = 3;
+    }
+    for (const std::int64_t count : kLengths) {
+      std::vector<std::uint16_t> out(static_cast<std::size_t>(count) + 64, 0x1234);
+      kernels().e4m3_to_bf16(codes.data() + 1, count, table.data(), out.data());
+      for (std::size_t i = 0; i < out.size(); ++i) {
+        const bool inside = i < static_cast<std::size_t>(count);
+        ASSERT_EQ(out[i], inside ? table[codes[i + 1]] : 0x1234) << count << " " << i;
+      }
+    }
+  }
+}
+
 TEST_P(EveryDecoder, LooksNibblesUpLowBitsFirst) {
   const std::vector<std::uint8_t> bytes = Bytes(300, 3);
   std::vector<float> table;

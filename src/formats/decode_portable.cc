@@ -12,6 +12,11 @@ void WidenE4m3(const std::uint8_t* codes, std::int64_t count, const float* table
   LookUpBytes(codes, count, table, out);
 }
 
+void E4m3ToBf16(const std::uint8_t* codes, std::int64_t count, const std::uint16_t* table,
+                std::uint16_t* out) {
+  LookUpBytes(codes, count, table, out);
+}
+
 void WidenF16(const void* from, std::int64_t count, float* out) {
   const char* bytes = static_cast<const char*>(from);
   for (std::int64_t i = 0; i < count; ++i) {

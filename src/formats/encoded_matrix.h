@@ -21,6 +21,13 @@ struct BlockShape {
   std::int64_t cols = 0;
 };
 
+// What bf16 products multiply: weight = number * scale(block) * factor, the numbers exact in bf16
+// where the format allows it. Block 0 x 0: no scales of blocks are left to apply.
+struct Bf16Form {
+  BlockShape block = {};
+  float factor = 1;
+};
+
 // One storage format over one logical matrix [rows = out, cols = in]. Implementations are immutable
 // and thread-safe; they view tensors of an open checkpoint. Valid while the Checkpoint lives.
 class EncodedMatrix {
@@ -55,6 +62,17 @@ class EncodedMatrix {
     for (std::size_t b = 0; b < out.size(); ++b) {
       out[b] = Scale(block_row, static_cast<std::int64_t>(b));
     }
+  }
+
+  // The form's numbers: as floats, and as bf16 where that is faster, else false and `out` is as it
+  // was.
+  virtual Bf16Form bf16_form() const { return {block_shape()}; }
+  virtual void DecodeBf16Form(std::int64_t begin, std::int64_t count, float* out) const {
+    DecodeCodes(begin, count, out);
+  }
+  virtual bool CopyBf16Form(std::int64_t /*begin*/, std::int64_t /*count*/,
+                            std::uint16_t* /*out*/) const {
+    return false;
   }
 
   // The same rows with a seeded uniform +-1/2 step of the stored format's own grid added to every

@@ -36,6 +36,19 @@ class Fp8Matrix : public ScaledMatrix {
 
   std::string_view format() const override { return format_; }
 
+  // Powers of two leave a code exact, so that no scales are left.
+  Bf16Form bf16_form() const override {
+    return format_ == kMxFormat ? Bf16Form{} : Bf16Form{block_shape()};
+  }
+  void DecodeBf16Form(std::int64_t begin, std::int64_t count, float* out) const override {
+    format_ == kMxFormat ? DecodeRows(begin, count, out) : DecodeCodes(begin, count, out);
+  }
+  bool CopyBf16Form(std::int64_t begin, std::int64_t count, std::uint16_t* out) const override {
+    if (format_ == kMxFormat) return false;
+    ActiveDecodeKernels().e4m3_to_bf16(Codes(begin), count * cols(), E4m3Bf16Table().data(), out);
+    return true;
+  }
+
   std::span<const std::byte> StoredBytes(std::int64_t begin, std::int64_t count) const override {
     return codes_.bytes.subspan(static_cast<std::size_t>(begin * cols()),
                                 static_cast<std::size_t>(count * cols()));
@@ -43,9 +56,7 @@ class Fp8Matrix : public ScaledMatrix {
 
  protected:
   void ReadCodes(std::int64_t begin, std::int64_t count, float* out) const override {
-    const std::byte* codes = codes_.bytes.data() + begin * cols();
-    ActiveDecodeKernels().widen_e4m3(reinterpret_cast<const std::uint8_t*>(codes), count * cols(),
-                                     E4m3Table().data(), out);
+    ActiveDecodeKernels().widen_e4m3(Codes(begin), count * cols(), E4m3Table().data(), out);
   }
   void ReadBlockScales(std::int64_t block_row, std::int64_t first,
                        std::span<float> out) const override {
@@ -53,6 +64,10 @@ class Fp8Matrix : public ScaledMatrix {
   }
 
  private:
+  const std::uint8_t* Codes(std::int64_t row) const {
+    return reinterpret_cast<const std::uint8_t*>(codes_.bytes.data() + row * cols());
+  }
+
   std::string_view format_;
   TensorView codes_, scales_;
 };

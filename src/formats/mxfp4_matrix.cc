@@ -39,6 +39,12 @@ class Mxfp4Matrix : public ScaledMatrix {
 
   std::string_view format() const override { return "mxfp4"; }
 
+  // Powers of two leave a code exact in bf16.
+  Bf16Form bf16_form() const override { return {}; }
+  void DecodeBf16Form(std::int64_t begin, std::int64_t count, float* out) const override {
+    DecodeRows(begin, count, out);
+  }
+
  protected:
   void ReadCodes(std::int64_t begin, std::int64_t count, float* out) const override {
     const std::int64_t row_bytes = cols() / 2;

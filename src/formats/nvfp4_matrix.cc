@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "formats/decode_kernels.h"
 #include "formats/format_files.h"
 #include "formats/fp4_codes.h"
 #include "formats/scaled_matrix.h"
@@ -34,6 +35,20 @@ class Nvfp4Matrix : public ScaledMatrix {
 
   std::string_view format() const override { return "nvfp4"; }
 
+  // A code (two significant bits) times its E4M3 scale (four) is exact in bf16.
+  Bf16Form bf16_form() const override {
+    const float global = GlobalScale();
+    return {.factor = tensors_.divide ? 1 / global : global};
+  }
+  void DecodeBf16Form(std::int64_t begin, std::int64_t count, float* out) const override {
+    DecodeCodes(begin, count, out);
+    std::vector<float> scales(static_cast<std::size_t>(blocks_per_row()));
+    for (std::int64_t r = 0; r < count; ++r) {
+      ReadScales(tensors_.scales, (begin + r) * blocks_per_row(), 1, scales);
+      ActiveDecodeKernels().multiply_blocks(scales.data(), kNvfp4Group, cols(), out + r * cols());
+    }
+  }
+
  protected:
   void ReadCodes(std::int64_t begin, std::int64_t count, float* out) const override {
     const std::int64_t row_bytes = cols() / 2;
@@ -42,12 +57,7 @@ class Nvfp4Matrix : public ScaledMatrix {
   // The two scales are combined first, rounded to fp32, as the engines do.
   void ReadBlockScales(std::int64_t block_row, std::int64_t first,
                        std::span<float> out) const override {
-    float global = 0;
-    ReadScales(tensors_.global, 0, 1, {&global, 1});
-    if (tensors_.divide && global == 0) {
-      Fail("{}: tensor '{}' is 0, and the scales are divided by it", tensors_.global.file,
-           tensors_.global.name);
-    }
+    const float global = GlobalScale();
     ReadScales(tensors_.scales, block_row * blocks_per_row() + first, 1, out);
     if (tensors_.divide) {
       for (float& scale : out) scale /= global;
@@ -60,6 +70,16 @@ class Nvfp4Matrix : public ScaledMatrix {
   }
 
  private:
+  float GlobalScale() const {
+    float global = 0;
+    ReadScales(tensors_.global, 0, 1, {&global, 1});
+    if (tensors_.divide && global == 0) {
+      Fail("{}: tensor '{}' is 0, and the scales are divided by it", tensors_.global.file,
+           tensors_.global.name);
+    }
+    return global;
+  }
+
   Tensors tensors_;
 };
 

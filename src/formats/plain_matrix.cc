@@ -75,6 +75,15 @@ class PlainMatrix : public EncodedMatrix {
     }
   }
 
+  bool CopyBf16Form(std::int64_t begin, std::int64_t count, std::uint16_t* out) const override {
+    if (kDtype != Dtype::kBF16 || layout_.col_step != 1) return false;
+    const auto row_bytes = static_cast<std::size_t>(cols()) * sizeof(std::uint16_t);
+    for (std::int64_t r = 0; r < count; ++r) {
+      std::memcpy(out + r * cols(), At(begin + r, 0), row_bytes);
+    }
+    return true;
+  }
+
   std::span<const std::byte> StoredBytes(std::int64_t begin, std::int64_t count) const override {
     if (layout_.col_step != 1 || layout_.row_step != cols()) return {};
     return {At(begin, 0), static_cast<std::size_t>(count * cols()) * sizeof(Bits)};

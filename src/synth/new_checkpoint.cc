@@ -81,12 +81,14 @@ void WriteFullShard(const std::filesystem::path& path, const NewShard& shard) {
   PublishFile(path, SerializeSafetensors(named, metadata));
 }
 
-void WriteSparseShard(const std::filesystem::path& path, const NewShard& shard) {
+void WriteSparseShard(const std::filesystem::path& path, const NewShard& shard,
+                      const FillShard& fill) {
   const std::string header = HeaderBytes(shard);
   PublishFile(path, header);
   std::error_code error;
   std::filesystem::resize_file(path, header.size() + DataBytes(shard), error);
   if (error) Fail("{}: cannot be extended to its size: {}", path.string(), error.message());
+  if (fill) fill(path, header.size(), shard);
 }
 
 template <typename WriteShard>
@@ -145,8 +147,10 @@ void WriteNewCheckpoint(const std::filesystem::path& out, const Json& config,
 
 void WriteSparseCheckpoint(const std::filesystem::path& out, const Json& config,
                            std::span<const NewShard> shards,
-                           const std::filesystem::path& companions_from) {
-  WriteFolder(out, config, shards, companions_from, WriteSparseShard);
+                           const std::filesystem::path& companions_from, const FillShard& fill) {
+  WriteFolder(out, config, shards, companions_from, [&](const auto& path, const NewShard& shard) {
+    WriteSparseShard(path, shard, fill);
+  });
 }
 
 std::vector<std::filesystem::path> Companions(const std::filesystem::path& folder) {

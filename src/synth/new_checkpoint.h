@@ -44,11 +44,14 @@ void WriteNewCheckpoint(const std::filesystem::path& out, const Json& config,
                         std::span<const NewShard> shards,
                         const std::filesystem::path& companions_from);
 
+// Writes the data of a shard into a file of full size, where they begin so many bytes into it.
+using FillShard = std::function<void(const std::filesystem::path& file, std::uint64_t data_begin,
+                                     const NewShard& shard)>;
 // The same with real headers and sparse data: the files have their full size and use almost no
-// disk; every weight reads as zero bytes.
+// disk; every weight reads as zero bytes, unless `fill` writes it.
 void WriteSparseCheckpoint(const std::filesystem::path& out, const Json& config,
                            std::span<const NewShard> shards,
-                           const std::filesystem::path& companions_from);
+                           const std::filesystem::path& companions_from, const FillShard& fill);
 
 // Files of a checkpoint folder beside config.json, shards and index (tokenizer, generation config,
 // licence ...), by name; folders are left out.

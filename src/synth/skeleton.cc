@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "synth/normal_weights.h"
 
 namespace cacheready {
 namespace {
@@ -257,7 +258,13 @@ void WriteSkeleton(const Json& config, const SkeletonOptions& options,
                    const std::filesystem::path& out) {
   const std::vector<NewShard> shards =
       AssignShards(Qwen35MoeFp8Tensors(config), options.shard_bytes);
-  WriteSparseCheckpoint(out, config, shards, options.tokenizer_from);
+  FillShard fill;
+  if (options.normal_weights) {
+    fill = [&](const auto& file, std::uint64_t data_begin, const NewShard& shard) {
+      WriteNormalWeights(file, data_begin, shard, *options.normal_weights);
+    };
+  }
+  WriteSparseCheckpoint(out, config, shards, options.tokenizer_from, fill);
 }
 
 }  // namespace cacheready

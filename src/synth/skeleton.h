@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -25,9 +26,10 @@ std::vector<NewTensor> Qwen35MoeFp8Tensors(const Json& config);
 struct SkeletonOptions {
   std::uint64_t shard_bytes = 4ULL << 30;
   std::filesystem::path tokenizer_from;  // folder whose companion files are copied; empty: none
+  std::optional<std::uint64_t> normal_weights;  // by this seed, see WriteNormalWeights
 };
-// Writes the skeleton into the new or empty folder `out`, which should lie on a file system with
-// sparse files.
+// Writes the skeleton, or the whole checkpoint with random weights, into the new or empty folder
+// `out`, which should lie on a file system with sparse files.
 void WriteSkeleton(const Json& config, const SkeletonOptions& options,
                    const std::filesystem::path& out);
 

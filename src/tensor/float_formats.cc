@@ -83,6 +83,15 @@ const std::array<float, 256>& E4m3Table() {
   return table;
 }
 
+const std::array<std::uint16_t, 256>& E4m3Bf16Table() {
+  static const std::array<std::uint16_t, 256> table = [] {
+    std::array<std::uint16_t, 256> values{};
+    std::ranges::transform(E4m3Table(), values.begin(), FloatToBf16);
+    return values;
+  }();
+  return table;
+}
+
 float E4m3ToFloat(std::uint8_t code) { return E4m3Table()[code]; }
 
 std::uint8_t FloatToE4m3(float value) {

@@ -32,6 +32,7 @@ float E2m1ToFloat(std::uint8_t code);   // low 4 bits: {0,.5,1,1.5,2,3,4,6}, bit
 std::uint8_t FloatToE2m1(float value);  // saturates at +-6
 
 const std::array<float, 256>& E4m3Table();
+const std::array<std::uint16_t, 256>& E4m3Bf16Table();  // the same in bf16, which holds them all
 
 bool AllFinite(std::span<const float> values);  // neither NaN nor infinity
 

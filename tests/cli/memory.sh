@@ -24,8 +24,7 @@ cat >"$WORK/config.json" <<'JSON'
  "quantization_config": {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic",
   "weight_block_size": [128, 128]}}
 JSON
-"$CACHEREADY" -q synth skeleton --config "$WORK/config.json" -o "$WORK/src" >/dev/null
-python3 "$CACHEREADY_SOURCE/tests/python/fill_skeleton.py" "$WORK/src"
+"$CACHEREADY" -q synth skeleton --config "$WORK/config.json" --weights normal -o "$WORK/src" >/dev/null
 make_text "$WORK/text.jsonl"
 scan=(scan "$WORK/src" -c "$WORK/text.jsonl" --tokens 512 --document-tokens 64)
 weights=200  # MiB that a scan reads
