@@ -151,7 +151,7 @@ Matrix CausalAttention(const Matrix& q, const Matrix& k, const Matrix& v,
   CR_CHECK(!documents.empty() && documents.back() == q.rows() && k.rows() == q.rows() &&
                v.rows() == q.rows(),
            "document bounds of {} tokens", q.rows());
-  Matrix out(q.rows(), heads * options.value_dim);
+  Matrix out = Matrix::Uninitialized(q.rows(), heads * options.value_dim);
   const auto num_documents = static_cast<std::int64_t>(documents.size()) - 1;
   ParallelFor(num_documents * heads, [&](std::int64_t item) {
     const std::int64_t head = item % heads;

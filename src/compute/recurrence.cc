@@ -26,11 +26,12 @@ Matrix CausalConvolution(const Matrix& x, std::span<const float> kernel, std::in
       taps.at(j, c) = kernel[static_cast<std::size_t>(c * width + j)];
     }
   }
-  Matrix y(x.rows(), channels);
+  Matrix y = Matrix::Uninitialized(x.rows(), channels);
   ParallelFor(x.rows(), [&](std::int64_t t) {
     const std::int64_t document =
         *std::prev(std::upper_bound(documents.begin(), documents.end(), t));
     const std::span<float> out = y.row(t);
+    std::ranges::fill(out, 0.0f);
     for (std::int64_t j = 0; j < width; ++j) {
       const std::int64_t source = t - (width - 1) + j;
       if (source < document) continue;
@@ -53,7 +54,7 @@ Matrix GatedDeltaRule(const Matrix& q, const Matrix& k, const Matrix& v, const M
            g.cols(), beta.cols());
   CR_CHECK(!documents.empty() && documents.back() == q.rows(), "document bounds of {} tokens",
            q.rows());
-  Matrix out(q.rows(), value_heads * shape.value_dim);
+  Matrix out = Matrix::Uninitialized(q.rows(), value_heads * shape.value_dim);
   const auto num_documents = static_cast<std::int64_t>(documents.size()) - 1;
   ParallelFor(num_documents * value_heads, [&](std::int64_t item) {
     const std::int64_t head = item % value_heads;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -85,7 +86,13 @@ struct SelectiveScanInput {
 };
 Matrix SelectiveScan(const SelectiveScanInput& input, DocumentBounds documents);
 
+// Calls body(row) for every row of x, on all threads where there are enough of them.
+void ForEachRow(const Matrix& x, const std::function<void(std::int64_t row)>& body);
+
 void Silu(std::span<float> x);
+void Sigmoid(std::span<float> x);
+void Scale(float factor, std::span<float> x);
+void MultiplyInto(Matrix& dest, const Matrix& factors);  // elementwise
 // dest += source
 void AddInto(Matrix& dest, const Matrix& source);
 void RoundToBf16(std::span<float> x);

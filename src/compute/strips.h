@@ -88,7 +88,7 @@ template <typename Word, typename Tokens, typename Decode, typename Multiply>
 Matrix MultiplyStrips(const EncodedMatrix& w, const Tokens& x, const StripShape& shape,
                       Decode decode, Multiply multiply) {
   CR_CHECK(shape.rows > 0 && shape.rows <= kMaxStripRows, "strips of {} rows", shape.rows);
-  Matrix y(x.tokens(), w.rows());
+  Matrix y = Matrix::Uninitialized(x.tokens(), w.rows());
   if (x.tokens() == 0) return y;
   ParallelFor((w.rows() + shape.rows - 1) / shape.rows, [&](std::int64_t s) {
     const std::int64_t begin = s * shape.rows, panel_out = shape.rows * kTokenPanel;

@@ -1,6 +1,7 @@
 // Norms, rotary embedding and elementwise operators.
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <functional>
@@ -17,14 +18,6 @@ namespace {
 
 // Elements a ParallelFor body handles at least: below it, waking a thread costs more.
 constexpr std::int64_t kGrain = 1 << 14;
-
-void ForEachRowBlock(const Matrix& x, const std::function<void(std::int64_t row)>& body) {
-  const std::int64_t rows = std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, x.cols()));
-  ParallelFor((x.rows() + rows - 1) / rows, [&](std::int64_t block) {
-    const std::int64_t end = std::min(x.rows(), (block + 1) * rows);
-    for (std::int64_t row = block * rows; row < end; ++row) body(row);
-  });
-}
 
 void ForEachChunk(std::span<float> x, const std::function<void(std::span<float>)>& body) {
   const auto size = static_cast<std::int64_t>(x.size());
@@ -53,11 +46,19 @@ void CheckSlices(const Matrix& x, std::int64_t width) {
 
 }  // namespace
 
+void ForEachRow(const Matrix& x, const std::function<void(std::int64_t row)>& body) {
+  const std::int64_t rows = std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, x.cols()));
+  ParallelFor((x.rows() + rows - 1) / rows, [&](std::int64_t block) {
+    const std::int64_t end = std::min(x.rows(), (block + 1) * rows);
+    for (std::int64_t row = block * rows; row < end; ++row) body(row);
+  });
+}
+
 Matrix RmsNorm(const Matrix& x, std::span<const float> weight, float eps, float offset) {
   CR_CHECK(static_cast<std::int64_t>(weight.size()) == x.cols(), "{} weights, {} columns",
            weight.size(), x.cols());
-  Matrix y(x.rows(), x.cols());
-  ForEachRowBlock(x, [&](std::int64_t r) { NormSlice(x.row(r), weight, eps, offset, y.row(r)); });
+  Matrix y = Matrix::Uninitialized(x.rows(), x.cols());
+  ForEachRow(x, [&](std::int64_t r) { NormSlice(x.row(r), weight, eps, offset, y.row(r)); });
   return y;
 }
 
@@ -65,9 +66,9 @@ Matrix LayerNorm(const Matrix& x, std::span<const float> weight, std::span<const
                  float eps) {
   CR_CHECK(static_cast<std::int64_t>(weight.size()) == x.cols() && bias.size() == weight.size(),
            "{} weights and {} biases, {} columns", weight.size(), bias.size(), x.cols());
-  Matrix y(x.rows(), x.cols());
+  Matrix y = Matrix::Uninitialized(x.rows(), x.cols());
   // In double throughout, rounded once.
-  ForEachRowBlock(x, [&](std::int64_t r) {
+  ForEachRow(x, [&](std::int64_t r) {
     const std::span<const float> row = x.row(r);
     const auto width = static_cast<double>(row.size());
     double sum = 0, squares = 0;
@@ -93,7 +94,7 @@ void RmsNormSlices(Matrix& x, std::int64_t width, std::span<const float> weight,
   CR_CHECK(static_cast<std::int64_t>(weight.size()) == width, "{} weights, {} columns",
            weight.size(), width);
   const auto size = static_cast<std::size_t>(width);
-  ForEachRowBlock(x, [&](std::int64_t r) {
+  ForEachRow(x, [&](std::int64_t r) {
     const std::span<float> row = x.row(r);
     for (std::size_t begin = 0; begin < row.size(); begin += size) {
       const std::span<float> slice = row.subspan(begin, size);
@@ -105,7 +106,7 @@ void RmsNormSlices(Matrix& x, std::int64_t width, std::span<const float> weight,
 void L2NormSlices(Matrix& x, std::int64_t width, float eps) {
   CheckSlices(x, width);
   const auto size = static_cast<std::size_t>(width);
-  ForEachRowBlock(x, [&](std::int64_t r) {
+  ForEachRow(x, [&](std::int64_t r) {
     const std::span<float> row = x.row(r);
     for (std::size_t begin = 0; begin < row.size(); begin += size) {
       const std::span<float> slice = row.subspan(begin, size);
@@ -126,9 +127,9 @@ struct RotationTable {
     for (std::size_t d = 0; d + 1 < documents.size(); ++d) {
       longest = std::max(longest, documents[d + 1] - documents[d]);
     }
-    cosines = Matrix(longest, static_cast<std::int64_t>(rotation.inv_freq.size()));
-    sines = Matrix(longest, cosines.cols());
-    ForEachRowBlock(cosines, [&](std::int64_t position) {
+    cosines = Matrix::Uninitialized(longest, static_cast<std::int64_t>(rotation.inv_freq.size()));
+    sines = Matrix::Uninitialized(longest, cosines.cols());
+    ForEachRow(cosines, [&](std::int64_t position) {
       for (std::int64_t i = 0; i < cosines.cols(); ++i) {
         const double angle =
             static_cast<double>(position) * rotation.inv_freq[static_cast<std::size_t>(i)];
@@ -163,7 +164,7 @@ void Rotate(Matrix& x, const Rotation& rotation, DocumentBounds documents) {
   const RotationTable table(rotation, documents);
   const bool halves = rotation.pairs == RotaryPairs::kHalves;
   const std::size_t step = halves ? 1 : 2, distance = halves ? pairs : 1;
-  ForEachRowBlock(x, [&](std::int64_t t) {
+  ForEachRow(x, [&](std::int64_t t) {
     const auto after = std::upper_bound(documents.begin(), documents.end(), t);
     const std::int64_t position = t - *std::prev(after);
     for (std::int64_t head = 0; head < x.cols(); head += rotation.head_dim) {
@@ -179,16 +180,40 @@ void Silu(std::span<float> x) {
   });
 }
 
-void AddInto(Matrix& dest, const Matrix& source) {
-  CR_CHECK(dest.rows() == source.rows() && dest.cols() == source.cols(), "[{}, {}] += [{}, {}]",
-           dest.rows(), dest.cols(), source.rows(), source.cols());
-  const float* from = source.values().data();
-  float* to = dest.values().data();
-  ForEachChunk(dest.values(), [&](std::span<float> chunk) {
-    const std::ptrdiff_t begin = chunk.data() - to;
-    for (std::size_t i = 0; i < chunk.size(); ++i)
-      chunk[i] += from[begin + static_cast<std::ptrdiff_t>(i)];
+void Sigmoid(std::span<float> x) {
+  ForEachChunk(x, [](std::span<float> chunk) {
+    for (float& value : chunk) value = SigmoidF(value);
   });
+}
+
+void Scale(float factor, std::span<float> x) {
+  ForEachChunk(x, [factor](std::span<float> chunk) {
+    for (float& value : chunk) value *= factor;
+  });
+}
+
+namespace {
+
+// combine(value of dest, value of source) for all of them.
+template <typename Combine>
+void CombineInto(Matrix& dest, const Matrix& source, Combine combine) {
+  CR_CHECK(dest.rows() == source.rows() && dest.cols() == source.cols(), "[{}, {}] and [{}, {}]",
+           dest.rows(), dest.cols(), source.rows(), source.cols());
+  ForEachRow(dest, [&](std::int64_t r) {
+    const std::span<float> to = dest.row(r);
+    const std::span<const float> from = source.row(r);
+    for (std::size_t i = 0; i < to.size(); ++i) combine(to[i], from[i]);
+  });
+}
+
+}  // namespace
+
+void AddInto(Matrix& dest, const Matrix& source) {
+  CombineInto(dest, source, [](float& to, float from) { to += from; });
+}
+
+void MultiplyInto(Matrix& dest, const Matrix& factors) {
+  CombineInto(dest, factors, [](float& to, float from) { to *= from; });
 }
 
 void RoundToBf16(std::span<float> x) {
@@ -198,11 +223,12 @@ void RoundToBf16(std::span<float> x) {
 }
 
 void RequireFinite(const Matrix& x, const char* where) {
+  std::atomic<bool> finite = true;
+  ForEachRow(x, [&](std::int64_t r) {
+    if (!AllFinite(x.row(r))) finite = false;
+  });
+  if (finite) return;
   for (std::int64_t r = 0; r < x.rows(); ++r) {
-    // 0 * finite = 0; anything else turns the sum into NaN. Only then look for the place.
-    float sum = 0;
-    for (const float value : x.row(r)) sum += value * 0.0f;
-    if (sum == 0) continue;
     for (std::int64_t c = 0; c < x.cols(); ++c) {
       if (std::isfinite(x.at(r, c))) continue;
       Fail("{}: token {}, column {} is {}: the weights or an earlier layer overflow", where, r, c,

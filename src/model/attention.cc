@@ -15,14 +15,14 @@ namespace {
 // Columns of a projection [tokens, heads * 2 * head_dim] taken apart: the first or the second
 // half of every head.
 Matrix HalfOfHeads(const Matrix& x, std::int64_t head_dim, bool second) {
-  Matrix half(x.rows(), x.cols() / 2);
-  for (std::int64_t t = 0; t < x.rows(); ++t) {
+  Matrix half = Matrix::Uninitialized(x.rows(), x.cols() / 2);
+  ForEachRow(half, [&](std::int64_t t) {
     const auto source = x.row(t);
     const auto target = half.row(t);
     for (std::int64_t c = 0; c < half.cols(); c += head_dim) {
       std::copy_n(source.begin() + 2 * c + (second ? head_dim : 0), head_dim, target.begin() + c);
     }
-  }
+  });
   return half;
 }
 
@@ -127,12 +127,10 @@ class Attention final : public Mixer {
   }
 
   static void MultiplySigmoid(const Arithmetic& arithmetic, Matrix& gate, Matrix& heads) {
-    const std::span<float> factors = gate.values();
-    const std::span<float> products = heads.values();
-    for (float& factor : factors) factor = SigmoidF(factor);
-    Round(arithmetic, RoundingPoint::kGate, factors);
-    for (std::size_t n = 0; n < products.size(); ++n) products[n] *= factors[n];
-    Round(arithmetic, RoundingPoint::kGate, products);
+    Sigmoid(gate.values());
+    Round(arithmetic, RoundingPoint::kGate, gate.values());
+    MultiplyInto(heads, gate);
+    Round(arithmetic, RoundingPoint::kGate, heads.values());
   }
 
   AttentionSpec spec_;

@@ -14,10 +14,10 @@ constexpr float kClampSlope = 1.702f;
 
 std::atomic<std::uint64_t> flops = 0;
 
-void Swiglu(const Arithmetic& arithmetic, std::span<const float> up, std::span<float> inner) {
-  Silu(inner);
-  Round(arithmetic, RoundingPoint::kSilu, inner);
-  for (std::size_t n = 0; n < inner.size(); ++n) inner[n] *= up[n];
+void Swiglu(const Arithmetic& arithmetic, const Matrix& up, Matrix& inner) {
+  Silu(inner.values());
+  Round(arithmetic, RoundingPoint::kSilu, inner.values());
+  MultiplyInto(inner, up);
 }
 
 // One kernel in the engines: nothing is rounded in between.
@@ -42,7 +42,7 @@ Matrix RunFeedForward(const Arithmetic& arithmetic, Role role, const FeedForward
   const Matrix up = Linear(arithmetic, role, *ffn.up, input, ffn.up_bias);
   switch (ffn.activation) {
     case Activation::kSwiglu:
-      Swiglu(arithmetic, up.values(), inner.values());
+      Swiglu(arithmetic, up, inner);
       break;
     case Activation::kClampedSwiglu:
       ClampedSwiglu(up.values(), inner.values());

@@ -133,7 +133,7 @@ class GatedDeltaNet final : public Mixer {
     Round(arithmetic, RoundingPoint::kNormalizedKeys, q.values());
     Round(arithmetic, RoundingPoint::kNormalizedKeys, k.values());
     const float scale = 1.0f / std::sqrt(static_cast<float>(spec_.key_dim));
-    for (float& value : q.values()) value *= scale;
+    Scale(scale, q.values());
 
     Matrix o = GatedDeltaRule(q, k, v, LogDecay(std::move(projected.a)),
                               UpdateStrength(arithmetic, std::move(projected.b)),
@@ -147,19 +147,19 @@ class GatedDeltaNet final : public Mixer {
  private:
   // g = -exp(A_log) softplus(a + dt_bias), [tokens, value_heads]
   Matrix LogDecay(Matrix g) const {
-    for (std::int64_t t = 0; t < g.rows(); ++t) {
+    ForEachRow(g, [&](std::int64_t t) {
       const auto row = g.row(t);
       for (std::size_t head = 0; head < row.size(); ++head) {
         const float step = row[head] + dt_bias_[head];
         row[head] = decay_[head] * static_cast<float>(Softplus(static_cast<double>(step)));
       }
-    }
+    });
     return g;
   }
 
   // beta = sigmoid(b), [tokens, value_heads]
   static Matrix UpdateStrength(const Arithmetic& arithmetic, Matrix beta) {
-    for (float& value : beta.values()) value = SigmoidF(value);
+    Sigmoid(beta.values());
     Round(arithmetic, RoundingPoint::kUpdateStrength, beta.values());
     return beta;
   }
@@ -169,10 +169,8 @@ class GatedDeltaNet final : public Mixer {
     RmsNormSlices(o, spec_.value_dim, norm_.weight, norm_.eps, norm_.offset);
     Round(arithmetic, RoundingPoint::kUngatedNorm, o.values());
     Silu(z.values());
-    const std::span<float> products = o.values();
-    const std::span<const float> factors = z.values();
-    for (std::size_t n = 0; n < products.size(); ++n) products[n] *= factors[n];
-    Round(arithmetic, RoundingPoint::kNorm, products);
+    MultiplyInto(o, z);
+    Round(arithmetic, RoundingPoint::kNorm, o.values());
   }
 
   GatedDeltaNetSpec spec_;

@@ -121,11 +121,11 @@ Matrix RunShared(const Arithmetic& arithmetic, const MoeBlock& moe, const Matrix
   Matrix y = RunFeedForward(arithmetic, Role::kSharedExpert, *moe.shared, x);
   if (!moe.shared_gate) return y;
   Matrix gate = Linear(arithmetic, Role::kGate, *moe.shared_gate, x);
-  for (float& value : gate.values()) value = SigmoidF(value);
+  Sigmoid(gate.values());
   Round(arithmetic, RoundingPoint::kGate, gate.values());
-  for (std::int64_t t = 0; t < y.rows(); ++t) {
+  ForEachRow(y, [&](std::int64_t t) {
     for (float& value : y.row(t)) value *= gate.at(t, 0);
-  }
+  });
   Round(arithmetic, RoundingPoint::kGate, y.values());
   return y;
 }

@@ -6,6 +6,7 @@
 #include "base/console.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/phases.h"
 #include "cacheready/cacheready.h"
 
 namespace cacheready {
@@ -57,6 +58,7 @@ void TellReading(std::initializer_list<const Model*> models) {
                        ByteText(model->store()->bytes_read()), model->store()->way(),
                        ByteText(PeakResidentBytes())));
   }
+  if (const std::string text = PhaseText(); !text.empty()) Detail("time: " + text);
 }
 
 std::int64_t TokensIn(const std::vector<Document>& documents) {

@@ -5,11 +5,9 @@
 #include <cstdint>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "arithmetic/numerics.h"
-#include "model/model.h"
-#include "tensor/matrix.h"
+#include "scan/noise.h"
 
 namespace cacheready {
 
@@ -17,22 +15,19 @@ namespace cacheready {
 // unit.
 inline constexpr double kNoiseOverClassError = 4.0;
 
-// RMS over the experts that have rows of each one's error: RMS over its rows of |f_e(x; class) -
-// f_e(x; fp32)| / |f_e(x; fp32)|. 0 for the fp32 class, and if no expert has a row.
-double ClassError(const MoeBlock& moe, const Matrix& x,
-                  std::span<const std::vector<std::int32_t>> rows, Numerics numerics);
+// RMS over the experts that have rows of each one's RMS error over its rows, see ExpertErrors. 0
+// for the fp32 class, and if no expert has a row.
+double ClassError(std::span<const ExpertErrors> experts);
 
-// What is known of a layer when its class is judged.
-struct LayerUnit {
+// Which layer is judged, for whom.
+struct JudgedLayer {
   std::int64_t layer = 0;
   std::string profile;
-  std::span<const double> noise;  // [experts], rendition noise on `rows`
 };
 
 // Fails, naming layer, class, error and noise, if the RMS noise of the experts that have rows is
 // below kNoiseOverClassError times the class's error.
-void RequirePreciseClass(const MoeBlock& moe, const Matrix& x,
-                         std::span<const std::vector<std::int32_t>> rows, Numerics numerics,
-                         const LayerUnit& unit);
+void RequirePreciseClass(std::span<const ExpertErrors> experts, Numerics numerics,
+                         const JudgedLayer& judged);
 
 }  // namespace cacheready

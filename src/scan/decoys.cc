@@ -25,17 +25,19 @@ struct NoisyMatrix {
   Matrix weight, noise;
 
   EncodedMatrixPtr AtScale(double scale) const {
-    Matrix sum(weight.rows(), weight.cols());
-    for (std::size_t n = 0; n < sum.values().size(); ++n) {
-      sum.values()[n] = static_cast<float>(static_cast<double>(weight.values()[n]) +
-                                           scale * static_cast<double>(noise.values()[n]));
-    }
+    Matrix sum = Matrix::Uninitialized(weight.rows(), weight.cols());
+    ForEachRow(sum, [&](std::int64_t r) {
+      for (std::int64_t c = 0; c < sum.cols(); ++c) {
+        sum.at(r, c) = static_cast<float>(static_cast<double>(weight.at(r, c)) +
+                                          scale * static_cast<double>(noise.at(r, c)));
+      }
+    });
     return MakeDenseMatrix(std::move(sum));
   }
 };
 
 NoisyMatrix MakeNoisy(const EncodedMatrix& stored, std::uint64_t seed) {
-  NoisyMatrix noisy{DecodeAll(stored), Matrix(stored.rows(), stored.cols())};
+  NoisyMatrix noisy{DecodeAll(stored), Matrix::Uninitialized(stored.rows(), stored.cols())};
   const double rms = std::sqrt(SquaredNorm(noisy.weight.values()) /
                                static_cast<double>(noisy.weight.values().size()));
   ParallelFor(stored.rows(), [&](std::int64_t r) {
@@ -76,15 +78,17 @@ struct Comparison {
 };
 
 Comparison Compare(const Matrix& a, const Matrix& b) {
-  Comparison result;
-  std::vector<double> distances;
-  for (std::int64_t r = 0; r < a.rows(); ++r) {
-    const double difference = std::sqrt(SquaredDistance(a.row(r), b.row(r)));
-    const double larger = std::sqrt(std::max(SquaredNorm(a.row(r)), SquaredNorm(b.row(r))));
-    result.difference.push_back(static_cast<float>(difference));
-    result.larger_norm.push_back(static_cast<float>(larger));
-    distances.push_back(difference == 0 ? 0.0 : difference / larger);
-  }
+  const auto rows = static_cast<std::size_t>(a.rows());
+  Comparison result{std::vector<float>(rows), std::vector<float>(rows)};
+  std::vector<double> distances(rows);
+  ParallelFor(a.rows(), [&](std::int64_t row) {
+    const auto r = static_cast<std::size_t>(row);
+    const double difference = std::sqrt(SquaredDistance(a.row(row), b.row(row)));
+    const double larger = std::sqrt(std::max(SquaredNorm(a.row(row)), SquaredNorm(b.row(row))));
+    result.difference[r] = static_cast<float>(difference);
+    result.larger_norm[r] = static_cast<float>(larger);
+    distances[r] = difference == 0 ? 0.0 : difference / larger;
+  });
   result.rms_distance = RootMeanSquare(distances);
   return result;
 }

@@ -8,6 +8,7 @@
 #include "base/console.h"
 #include "base/error.h"
 #include "base/parallel.h"
+#include "base/phases.h"
 #include "compute/sequence_ops.h"
 #include "model/expert_pass.h"
 #include "scan/candidates.h"
@@ -62,23 +63,36 @@ void RecordTokens(const LayerActivations& reference, const LayerActivations& ser
   });
 }
 
+// [experts]; empty for an expert without tokens.
+std::vector<ExpertErrors> MeasureAll(const MoeBlock& moe, const Matrix& x,
+                                     const std::vector<std::vector<std::int32_t>>& tokens,
+                                     const NoiseSource& source, Numerics numerics) {
+  const Phase phase("rendition noise");
+  std::vector<ExpertErrors> errors(tokens.size());
+  ForEachExpertWithRows(moe, tokens, [&](std::int32_t expert) {
+    const auto e = static_cast<std::size_t>(expert);
+    errors[e] = MeasureErrors(moe, expert, x, tokens[e], source, numerics);
+  });
+  return errors;
+}
+
 // Samples and their rendition noise.
 std::vector<ExpertSample> MeasureSamples(const MoeBlock& moe, const Matrix& x,
                                          std::vector<std::vector<std::int32_t>> tokens,
                                          const NoiseSource& source) {
+  std::vector<ExpertErrors> errors = MeasureAll(moe, x, tokens, source, Numerics::kFp32Chain);
   std::vector<ExpertSample> samples(tokens.size());
-  ForEachExpertWithRows(moe, tokens, [&](std::int32_t expert) {
-    const auto e = static_cast<std::size_t>(expert);
-    samples[e].noise = RenditionNoise(moe, expert, x, tokens[e], source);
-  });
-  for (std::size_t e = 0; e < samples.size(); ++e) samples[e].tokens = std::move(tokens[e]);
+  for (std::size_t e = 0; e < samples.size(); ++e) {
+    samples[e].tokens = std::move(tokens[e]);
+    samples[e].noise = std::move(errors[e].noise);
+  }
   return samples;
 }
 
-std::vector<double> RmsNoise(const std::vector<ExpertSample>& samples) {
+std::vector<double> RmsNoise(const std::vector<ExpertErrors>& errors) {
   std::vector<std::vector<float>> noise;
-  noise.reserve(samples.size());
-  for (const ExpertSample& sample : samples) noise.push_back(sample.noise);
+  noise.reserve(errors.size());
+  for (const ExpertErrors& expert : errors) noise.push_back(expert.noise);
   return NoisePerExpert(noise);
 }
 
@@ -112,6 +126,7 @@ std::vector<PairRequest> Requests(std::span<const ExpertPair> candidates,
 LayerRecord ScanLayer(const Checkpoint& checkpoint, const ScanText& text,
                       const ScanOptions& options, std::int64_t layer, const MoeBlock& moe,
                       const LayerActivations& reference, const LayerActivations& served) {
+  const Phase phase_of_rest("scan, the rest");
   LayerRecord record;
   record.layer = layer;
   record.router = RecordRouter(checkpoint, moe);
@@ -123,10 +138,10 @@ LayerRecord ScanLayer(const Checkpoint& checkpoint, const ScanText& text,
   // runs it whole, so all parts choose alike.
   const NoiseSource noise_source{&GetProfile(options.profile), options.seed, layer};
   const auto probe_sample = ProbeSamples(reference.logits, text.probe_rows, kProbeNoiseTokens);
-  const std::vector<double> noise =
-      RmsNoise(MeasureSamples(moe, reference.x, probe_sample, noise_source));
-  RequirePreciseClass(moe, reference.x, probe_sample, options.numerics,
-                      {layer, options.profile, noise});
+  const std::vector<ExpertErrors> errors =
+      MeasureAll(moe, reference.x, probe_sample, noise_source, options.numerics);
+  RequirePreciseClass(errors, options.numerics, {layer, options.profile});
+  const std::vector<double> noise = RmsNoise(errors);
   const PairSums probe =
       ProbeDistances(moe, reference.x, text.probe_rows, options.memory_bytes, options.numerics);
   const std::vector<ExpertPair> candidates = ChooseCandidates(probe, noise, options.tolerance);
@@ -153,6 +168,7 @@ LayerRecord ScanLayer(const Checkpoint& checkpoint, const ScanText& text,
   const std::vector<std::int32_t> members =
       ChooseDecoyMembers(record.pairs, ProbeSelections(reference.routing, experts, text.probe_rows),
                          options.decoys_per_layer);
+  const Phase phase("decoys and ranked outputs");
   record.decoys =
       MeasureDecoys(moe, reference.x, members,
                     {options.seed, layer, options.tolerance, noise, probe_sample, record.samples});

@@ -20,13 +20,25 @@ std::vector<float> RelativeDistances(const Matrix& found, const Matrix& referenc
   return distances;
 }
 
-std::vector<float> RenditionNoise(const MoeBlock& moe, std::int64_t expert, const Matrix& x,
-                                  std::span<const std::int32_t> rows, const NoiseSource& source) {
+ExpertErrors MeasureErrors(const MoeBlock& moe, std::int64_t expert, const Matrix& x,
+                           std::span<const std::int32_t> rows, const NoiseSource& source,
+                           Numerics numerics) {
   const Arithmetic served{source.profile,
                           HashWords({source.seed, static_cast<std::uint64_t>(source.layer),
                                      static_cast<std::uint64_t>(expert)})};
-  return RelativeDistances(RunExpert(served, moe, expert, x, rows),
-                           RunExpert(Fp32Arithmetic(), moe, expert, x, rows));
+  const Matrix reference = RunExpert(Fp32Arithmetic(), moe, expert, x, rows);
+  ExpertErrors errors;
+  errors.noise = RelativeDistances(RunExpert(served, moe, expert, x, rows), reference);
+  if (numerics != Numerics::kFp32Chain) {
+    errors.of_class =
+        RelativeDistances(RunExpert(Fp32Arithmetic(numerics), moe, expert, x, rows), reference);
+  }
+  return errors;
+}
+
+std::vector<float> RenditionNoise(const MoeBlock& moe, std::int64_t expert, const Matrix& x,
+                                  std::span<const std::int32_t> rows, const NoiseSource& source) {
+  return MeasureErrors(moe, expert, x, rows, source, Numerics::kFp32Chain).noise;
 }
 
 std::vector<double> NoisePerExpert(std::span<const std::vector<float>> noise) {

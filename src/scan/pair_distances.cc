@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/parallel.h"
+#include "base/phases.h"
 #include "compute/sequence_ops.h"
 #include "scan/output_blocks.h"
 
@@ -99,6 +100,7 @@ std::vector<PairRecord> MeasurePairs(const MoeBlock& moe, const Matrix& x,
                                      std::span<const PairRequest> requests,
                                      const PairTokens& tokens, std::uint64_t budget_bytes,
                                      Numerics numerics) {
+  const Phase phase("outputs of pairs");
   std::vector<PairRecord> records(requests.size());
   for (std::size_t n = 0; n < requests.size(); ++n) {
     records[n].i = requests[n].pair.i;
@@ -106,6 +108,7 @@ std::vector<PairRecord> MeasurePairs(const MoeBlock& moe, const Matrix& x,
     records[n].candidate = requests[n].candidate;
   }
   const auto fill = [&](const OutputBlock& block) {
+    const Phase inner_phase("distances of pairs");
     const NormedBlock normed(block);
     ParallelFor(static_cast<std::int64_t>(requests.size()), [&](std::int64_t index) {
       const PairRequest& request = requests[static_cast<std::size_t>(index)];

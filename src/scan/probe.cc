@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "base/parallel.h"
+#include "base/phases.h"
 #include "compute/matmul.h"
 #include "compute/sequence_ops.h"
 #include "scan/output_blocks.h"
@@ -28,7 +29,7 @@ struct TokenProducts {
 
 TokenProducts MakeProducts(std::span<const Matrix> outputs, std::int64_t t) {
   TokenProducts token;
-  token.rows = Matrix(static_cast<std::int64_t>(outputs.size()), outputs[0].cols());
+  token.rows = Matrix::Uninitialized(static_cast<std::int64_t>(outputs.size()), outputs[0].cols());
   for (std::size_t e = 0; e < outputs.size(); ++e) {
     const std::span<const float> f = outputs[e].row(t);
     std::copy(f.begin(), f.end(), token.rows.row(static_cast<std::int64_t>(e)).begin());
@@ -61,6 +62,7 @@ double PairSums::Distance(std::int64_t i, std::int64_t j) const {
 }
 
 void AddTokens(std::span<const Matrix> outputs, PairSums& sums) {
+  const Phase phase("distances on the probe");
   const std::int64_t tokens = outputs[0].rows();
   for (std::int64_t first = 0; first < tokens; first += kTokensPerBatch) {
     const std::int64_t count = std::min(kTokensPerBatch, tokens - first);
@@ -78,6 +80,7 @@ void AddTokens(std::span<const Matrix> outputs, PairSums& sums) {
 PairSums ProbeDistances(const MoeBlock& moe, const Matrix& x,
                         std::span<const std::int32_t> probe_rows, std::uint64_t budget_bytes,
                         Numerics numerics) {
+  const Phase phase("outputs on the probe");
   PairSums sums(static_cast<std::int64_t>(moe.experts.size()));
   const std::vector<std::vector<std::int32_t>> needed(
       moe.experts.size(), std::vector<std::int32_t>(probe_rows.begin(), probe_rows.end()));

@@ -7,6 +7,7 @@
 
 #include "base/console.h"
 #include "base/error.h"
+#include "base/phases.h"
 #include "io/publish.h"
 #include "records/scan_part.h"
 #include "scan/journal.h"
@@ -83,12 +84,17 @@ struct LayerLoop {
       const auto observe = [&](std::int64_t layer, const Layer& opened,
                                std::span<const LayerActivations> passes) {
         if (opened.moe() == nullptr) return;
-        WriteLayerRecord(
-            out, ScanLayer(checkpoint, text, options, layer, *opened.moe(), passes[0], passes[1]));
+        const LayerRecord record =
+            ScanLayer(checkpoint, text, options, layer, *opened.moe(), passes[0], passes[1]);
+        const Phase phase("writing");
+        WriteLayerRecord(out, record);
         has_record = true;
       };
       AdvanceLayer(model, text.batch, variants, observe, state);
-      journal.Commit(layer_index, has_record, state);
+      {
+        const Phase phase("writing");
+        journal.Commit(layer_index, has_record, state);
+      }
       progress.Update(state.next_layer);
       if (options.after_layer) options.after_layer(layer_index);
     }

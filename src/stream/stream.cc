@@ -13,6 +13,7 @@
 
 #include "base/console.h"
 #include "base/error.h"
+#include "base/phases.h"
 #include "compute/sequence_ops.h"
 #include "model/weight_store.h"
 #include "stream/layer_progress.h"
@@ -70,7 +71,11 @@ void RouteTokens(const MoeBlock& moe, std::int64_t layer, const Variant& variant
 
 LayerActivations RunVariant(const Layer& layer, std::int64_t index, const Variant& variant,
                             DocumentBounds documents, Matrix& hidden) {
-  layer.AddMixer(variant.arithmetic, documents, hidden);
+  {
+    const Phase phase("mixers");
+    layer.AddMixer(variant.arithmetic, documents, hidden);
+  }
+  const Phase phase("feed-forward");
   RequireFiniteIn(hidden, index, variant, "hidden state after the mixer");
   LayerActivations activations;
   activations.x = layer.FfnInput(variant.arithmetic, hidden);
@@ -95,7 +100,10 @@ class OpenedLayers {
   OpenedLayers(const Model& model, std::int64_t layer) : model_(model), layer_(layer) {}
   const Layer& Of(const Model& model) {
     std::unique_ptr<Opened>& opened = layers_[&model];
-    if (!opened) opened = std::make_unique<Opened>(model, layer_);
+    if (!opened) {
+      const Phase phase("waiting for weights");
+      opened = std::make_unique<Opened>(model, layer_);
+    }
     return *opened->layer;
   }
   const Layer& Of(const Variant& variant) { return Of(ModelOf(variant, model_)); }
@@ -157,6 +165,7 @@ void AdvanceLayer(const Model& model, const TokenBatch& batch, std::span<const V
   CR_CHECK(state.hidden.size() == variants.size(), "{} states for {} variants", state.hidden.size(),
            variants.size());
   OpenedLayers layers(model, state.next_layer);
+  const Phase phase("layers");
   std::vector<LayerActivations> activations;
   for (std::size_t v = 0; v < variants.size(); ++v) {
     activations.push_back(RunVariant(layers.Of(variants[v]), state.next_layer, variants[v],
@@ -186,6 +195,7 @@ void RunHead(const Model& model, std::span<const Variant> variants, const Stream
   const std::int64_t bytes_per_token = model.info().vocab *
                                        static_cast<std::int64_t>(sizeof(float)) *
                                        static_cast<std::int64_t>(variants.size());
+  const Phase phase("head");
   const HeldHeads heads(model, variants);
   const std::int64_t block =
       std::clamp<std::int64_t>(heads.logit_bytes / bytes_per_token, 1, kHeadTokens);

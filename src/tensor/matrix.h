@@ -2,17 +2,30 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
+
+#include "tensor/aligned.h"
 
 namespace cacheready {
 
 class Matrix {
  public:
   Matrix() = default;
-  Matrix(std::int64_t rows, std::int64_t cols)
-      : rows_(rows), cols_(cols), values_(static_cast<std::size_t>(rows * cols)) {}
+  Matrix(std::int64_t rows, std::int64_t cols) : Matrix(Uninitialized(rows, cols)) {
+    std::ranges::fill(values_, 0.0f);
+  }
+  // For who writes every value, on all threads: the first to touch new memory has the kernel clear
+  // it.
+  static Matrix Uninitialized(std::int64_t rows, std::int64_t cols) {
+    Matrix matrix;
+    matrix.rows_ = rows;
+    matrix.cols_ = cols;
+    matrix.values_.resize(static_cast<std::size_t>(rows * cols));
+    return matrix;
+  }
 
   std::int64_t rows() const { return rows_; }
   std::int64_t cols() const { return cols_; }
@@ -35,7 +48,7 @@ class Matrix {
  private:
   std::int64_t rows_ = 0;
   std::int64_t cols_ = 0;
-  std::vector<float> values_;
+  std::vector<float, UnsetAllocator<float>> values_;
 };
 
 // Columns [begin, begin + count) of `source`.
