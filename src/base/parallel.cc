@@ -123,6 +123,8 @@ void SetNumThreads(int threads) {
   chosen_threads = threads;
 }
 
+int ParallelWidth() { return inside_body ? 1 : NumThreads(); }
+
 void ParallelFor(std::int64_t count, const std::function<void(std::int64_t)>& body) {
   static std::mutex pool_mutex;
   static std::unique_ptr<Pool> pool;

@@ -11,6 +11,8 @@ namespace cacheready {
 // the first use.
 int NumThreads();
 void SetNumThreads(int threads);
+// Threads that a ParallelFor called here runs on: 1 inside a body.
+int ParallelWidth();
 
 // Calls body(i) once for every i in [0, count), in any order, on any thread; returns when all are
 // done. The first error thrown by a body is rethrown here (the others are dropped). A call made

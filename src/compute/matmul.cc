@@ -16,10 +16,12 @@ constexpr std::int64_t kColumnBlock = 512;
 // Rows decoded at a time, a multiple of the tile heights (6, 12): 640 KiB of floats, or twice as
 // many where there are tokens enough that passing all of them by a strip costs more than decoding
 // it beyond the second cache.
-StripShape StripOf(std::int64_t cols, std::int64_t column_block, std::int64_t tokens) {
-  const std::int64_t floats = tokens < 256 ? 160 << 10 : 320 << 10;
-  const std::int64_t fit = floats / std::max<std::int64_t>(cols, 1) / 12 * 12;
-  return {std::clamp<std::int64_t>(fit, 24, kMaxStripRows), cols,
+StripShape StripOf(const EncodedMatrix& w, std::int64_t column_block, std::int64_t tokens) {
+  constexpr std::int64_t kTile = 12;
+  const std::int64_t cols = w.cols(), floats = tokens < 256 ? 160 << 10 : 320 << 10;
+  const std::int64_t fit = floats / std::max<std::int64_t>(cols, 1) / kTile * kTile;
+  const std::int64_t most = std::clamp<std::int64_t>(fit, 2 * kTile, kMaxStripRows);
+  return {RowsOfStrips(w.rows(), most, kTile), cols,
           std::max<std::int64_t>((cols + column_block - 1) / column_block, 1)};
 }
 
@@ -57,7 +59,7 @@ Matrix MatMul(const EncodedMatrix& w, const PackedTokens& x, const MatMulOptions
                             .out = out,
                             .out_stride = kTokenPanel});
   };
-  return MultiplyStrips<float>(w, x, StripOf(cols, kColumnBlock, x.tokens()), decode, multiply);
+  return MultiplyStrips<float>(w, x, StripOf(w, kColumnBlock, x.tokens()), decode, multiply);
 }
 
 Matrix MatMulScaled(const EncodedMatrix& w, const QuantizedTokens& x,
@@ -98,7 +100,7 @@ Matrix MatMulScaled(const EncodedMatrix& w, const QuantizedTokens& x,
            .out_stride = kTokenPanel});
     }
   };
-  const StripShape shape = StripOf(cols, groups * x.group, x.codes.tokens());
+  const StripShape shape = StripOf(w, groups * x.group, x.codes.tokens());
   return MultiplyStrips<float>(w, x.codes, shape, decode, multiply);
 }
 

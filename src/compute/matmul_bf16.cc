@@ -33,9 +33,10 @@ void ForEachStep(const std::uint16_t* row, const ColumnBlocks& columns, Put put)
 }
 
 // Strips of whole tiles, about 600 KiB: they stay in the second cache.
-StripShape StripOf(const ColumnBlocks& columns) {
+StripShape StripOf(std::int64_t rows, const ColumnBlocks& columns) {
   const std::int64_t fit = (150 << 10) / columns.words() / kRowPad * kRowPad;
-  return {std::clamp<std::int64_t>(fit, 2 * kRowPad, kMaxStripRows), columns.words()};
+  const std::int64_t most = std::clamp<std::int64_t>(fit, 2 * kRowPad, kMaxStripRows);
+  return {RowsOfStrips(rows, most, kRowPad), columns.words()};
 }
 
 std::int64_t PaddedRows(std::int64_t rows) { return (rows + kRowPad - 1) / kRowPad * kRowPad; }
@@ -174,7 +175,7 @@ Matrix MatMulBf16(const EncodedMatrix& w, const Bf16Tokens& x, Bf16Numerics nume
   CR_CHECK(fits || (x.quantized() && weight_block == 0),
            "weight blocks of {} columns, tokens of {}", weight_block, columns.block);
   const bool scaled = weight_block != 0 || x.quantized() || operands.form.factor != 1;
-  const StripShape shape = StripOf(columns);
+  const StripShape shape = StripOf(w.rows(), columns);
   const auto product =
       numerics == Bf16Numerics::kAmx ? kernels.multiply_bf16_amx : kernels.multiply_bf16_avx512;
   const auto decode = [&](std::int64_t begin, std::int64_t rows, std::uint32_t* strip) {

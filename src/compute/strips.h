@@ -67,6 +67,12 @@ struct StripShape {
   std::int64_t rows = 0, words_per_row = 0, blocks = 1;
 };
 
+// So many rows that there is a strip for each thread, in whole tiles, but no more than `most`.
+inline std::int64_t RowsOfStrips(std::int64_t all, std::int64_t most, std::int64_t tile) {
+  const std::int64_t tiles = (all + tile - 1) / tile, threads = ParallelWidth();
+  return std::clamp((tiles + threads - 1) / threads * tile, tile, most);
+}
+
 // Asks for part `part` of `parts` of the stored bytes, so that decoding them will not wait.
 inline void Prefetch(std::span<const std::byte> stored, std::int64_t part, std::int64_t parts) {
   constexpr std::size_t kLine = 64;
