@@ -22,12 +22,12 @@ def deviation(found, expected):
     """(relative L2, largest of single values); infinite where shapes differ or something is no number."""
     found, expected = found.astype(numpy.float64), expected.astype(numpy.float64)
     if found.shape != expected.shape or not numpy.isfinite(found).all():
-        return numpy.inf, numpy.inf
+        return float("inf"), float("inf")
     off = numpy.abs(found - expected)
     if not off.any():
         return 0.0, 0.0
     single = numpy.divide(off, numpy.abs(expected), out=numpy.where(off > 0, numpy.inf, 0.0), where=expected != 0)
-    return numpy.linalg.norm(off) / numpy.linalg.norm(expected), single.max()
+    return float(numpy.linalg.norm(off) / numpy.linalg.norm(expected)), float(single.max())
 
 
 def other_neighbours(all_pairs, nearest, distance, limit):
@@ -39,7 +39,7 @@ def other_neighbours(all_pairs, nearest, distance, limit):
 def main():
     scan, found_file = map(pathlib.Path, sys.argv[1:3])
     tensor_limit = float(sys.argv[3])
-    value_limit = numpy.inf if sys.argv[4] == "none" else float(sys.argv[4])
+    value_limit = float("inf") if sys.argv[4] == "none" else float(sys.argv[4])
     found = load_file(found_file)
     layers = json.loads((scan / "scan.json").read_text(encoding="utf-8"))["moe_layers"]
     tensors, singles, others, counts = {}, {}, 0, {"pairs": 0, "candidate_pairs": 0, "values": 0, "samples": 0}
