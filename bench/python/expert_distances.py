@@ -26,6 +26,7 @@ BEGIN = mark()
 import argparse  # noqa: E402
 import json  # noqa: E402
 import pathlib  # noqa: E402
+import re  # noqa: E402
 
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
@@ -35,45 +36,51 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 from transformers import AutoConfig, AutoModel  # noqa: E402
 
 PREFIX = "model.language_model."
+EXPERT = re.compile(r"(layers\.\d+\.mlp\.experts\.)(\d+)\.(gate|up|down)_proj\.weight")
 BLOCK = 128  # FP8 weights have one scale for 128 x 128 of them
 
 
-def dequantize(codes, scales, dtype):
-    scales = scales.float().repeat_interleave(BLOCK, 0).repeat_interleave(BLOCK, 1)
-    return (codes.float() * scales[:codes.shape[0], :codes.shape[1]]).to(dtype)
+def dequantize(codes, scales, out):
+    """Writes codes x scales to `out`, block by block; shapes are multiples of a block here."""
+    blocks = (codes.shape[0] // BLOCK, BLOCK, codes.shape[1] // BLOCK, BLOCK)
+    torch.mul(codes.float().view(blocks), scales.float()[:, None, :, None], out=out.view(blocks))
 
 
-def language_weights(folder, dtype):
-    """The language model's tensors by their names in transformers, dequantized, still an expert each."""
+def language_weights(folder, config, dtype):
+    """The language model's tensors by their names in transformers, which keeps the experts of a layer in two
+    stacks; FP8 is dequantized into its place."""
     index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))["weight_map"]
     shards = {shard: safe_open(folder / shard, "pt") for shard in sorted(set(index.values()))}
+    experts, width, hidden = config.num_experts, config.moe_intermediate_size, config.hidden_size
     weights = {}
+    for layer in range(config.num_hidden_layers):
+        block = f"layers.{layer}.mlp.experts."
+        weights[block + "gate_up_proj"] = torch.empty(experts, 2 * width, hidden, dtype=dtype)
+        weights[block + "down_proj"] = torch.empty(experts, hidden, width, dtype=dtype)
+
+    def place(name, shape):
+        expert = EXPERT.fullmatch(name)
+        if not expert:
+            return weights.setdefault(name, torch.empty(shape, dtype=dtype))
+        block, e, kind = expert.groups()
+        if kind == "down":
+            return weights[block + "down_proj"][int(e)]
+        return weights[block + "gate_up_proj"][int(e)].view(2, width, hidden)[("gate", "up").index(kind)]
     for name, shard in index.items():
         if not name.startswith(PREFIX) or name.endswith("_scale_inv"):
             continue
         tensor, scale = shards[shard].get_tensor(name), name + "_scale_inv"
-        weights[name.removeprefix(PREFIX)] = (
-            dequantize(tensor, shards[index[scale]].get_tensor(scale), dtype) if scale in index
-            else tensor.to(dtype))
+        out = place(name.removeprefix(PREFIX), tensor.shape)
+        if scale in index:
+            dequantize(tensor, shards[index[scale]].get_tensor(scale), out)
+        else:
+            out.copy_(tensor)
     return weights
-
-
-def fuse_experts(weights, layer, experts):
-    """Replaces the experts' matrices by the two stacks of them that transformers keeps."""
-    block = f"layers.{layer}.mlp.experts."
-
-    def take(name):
-        return [weights.pop(f"{block}{e}.{name}.weight") for e in range(experts)]
-    gate, up, down = take("gate_proj"), take("up_proj"), take("down_proj")
-    weights[block + "gate_up_proj"] = torch.stack([torch.cat(pair) for pair in zip(gate, up)])
-    weights[block + "down_proj"] = torch.stack(down)
 
 
 def load_model(folder, dtype, experts_implementation):
     config = AutoConfig.from_pretrained(folder).get_text_config()
-    weights = language_weights(folder, dtype)
-    for layer in range(config.num_hidden_layers):
-        fuse_experts(weights, layer, config.num_experts)
+    weights = language_weights(folder, config, dtype)
     with torch.device("meta"):
         model = AutoModel.from_config(config, dtype=dtype, attn_implementation="sdpa",
                                       experts_implementation=experts_implementation)
