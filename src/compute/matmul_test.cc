@@ -8,6 +8,7 @@
 
 #include "base/parallel.h"
 #include "base/random.h"
+#include "compute/product_totals.h"
 #include "compute/test_matrices.h"
 #include "tensor/float_formats.h"
 
@@ -246,6 +247,19 @@ TEST(MatMulScaled, ApproximatesTheUnquantizedProduct) {
   // and twice that at its foot.
   EXPECT_GT(std::sqrt(error / norm), 0.0625 / std::sqrt(12.0) * 0.8);
   EXPECT_LT(std::sqrt(error / norm), 0.125 / std::sqrt(12.0));
+}
+
+TEST(AllProducts, CountOperationsAndTimeOnAnyThreads) {
+  const Matrix w = Normals(130, 77, 1);
+  const PackedTokens x(Normals(9, 77, 2));
+  for (const int threads : {1, 3}) {
+    SetNumThreads(threads);
+    const ProductTotals before = AllProducts();
+    MatMul(*MakeDenseMatrix(w), x);
+    const ProductTotals after = AllProducts();
+    EXPECT_EQ(after.operations - before.operations, 2.0 * 130 * 77 * 9);
+    EXPECT_GT(after.thread_seconds, before.thread_seconds);
+  }
 }
 
 }  // namespace

@@ -8,9 +8,11 @@
 #include <cstdint>
 #include <span>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/parallel.h"
 #include "compute/kernels.h"
+#include "compute/product_totals.h"
 #include "formats/encoded_matrix.h"
 #include "tensor/aligned.h"
 #include "tensor/matrix.h"
@@ -97,6 +99,7 @@ Matrix MultiplyStrips(const EncodedMatrix& w, const Tokens& x, const StripShape&
   Matrix y = Matrix::Uninitialized(x.tokens(), w.rows());
   if (x.tokens() == 0) return y;
   ParallelFor((w.rows() + shape.rows - 1) / shape.rows, [&](std::int64_t s) {
+    const double begin_seconds = Seconds();
     const std::int64_t begin = s * shape.rows, panel_out = shape.rows * kTokenPanel;
     const std::int64_t rows = std::min(shape.rows, w.rows() - begin);
     Word* strip = StripMemory<Word, StripUse::kWeights>(shape.rows * shape.words_per_row);
@@ -117,6 +120,8 @@ Matrix MultiplyStrips(const EncodedMatrix& w, const Tokens& x, const StripShape&
       if (block < shape.blocks - 1) continue;
       StorePanel(out, rows, begin, first, std::min(kTokenPanel, x.tokens() - first), y);
     }
+    CountProduct(2.0 * static_cast<double>(rows * w.cols()) * static_cast<double>(x.tokens()),
+                 Seconds() - begin_seconds);
   });
   return y;
 }

@@ -6,8 +6,10 @@
 #include "base/console.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/parallel.h"
 #include "base/phases.h"
 #include "cacheready/cacheready.h"
+#include "compute/product_totals.h"
 
 namespace cacheready {
 namespace {
@@ -58,6 +60,10 @@ void TellReading(std::initializer_list<const Model*> models) {
                        ByteText(model->store()->bytes_read()), model->store()->way(),
                        ByteText(PeakResidentBytes())));
   }
+  const ProductTotals products = AllProducts();
+  Detail(fmt::format("products: {:.2f} TFLOP, {:.1f} s if {} threads had nothing else to do",
+                     1e-12 * products.operations, products.thread_seconds / NumThreads(),
+                     NumThreads()));
   if (const std::string text = PhaseText(); !text.empty()) Detail("time: " + text);
 }
 

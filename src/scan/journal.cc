@@ -46,18 +46,6 @@ void AppendDurably(const std::filesystem::path& path, const std::string& line) {
   if (!durable) Fail("{}: cannot be written: {}", path.string(), std::strerror(error));
 }
 
-std::vector<std::byte> SerializeState(const StreamState& state) {
-  std::vector<NamedTensor> tensors;
-  for (std::size_t v = 0; v < state.hidden.size(); ++v) {
-    const Matrix& hidden = state.hidden[v];
-    tensors.push_back({fmt::format("hidden.{}", v),
-                       Dtype::kF32,
-                       {hidden.rows(), hidden.cols()},
-                       std::as_bytes(hidden.values())});
-  }
-  return SerializeSafetensors(tensors);
-}
-
 StreamState ReadState(const std::filesystem::path& path, std::int64_t next_layer) {
   const MappedFile file(path);
   const SafetensorsHeader header =
@@ -78,6 +66,18 @@ StreamState ReadState(const std::filesystem::path& path, std::int64_t next_layer
 }
 
 }  // namespace
+
+std::vector<std::byte> SerializeState(const StreamState& state) {
+  std::vector<NamedTensor> tensors;
+  for (std::size_t v = 0; v < state.hidden.size(); ++v) {
+    const Matrix& hidden = state.hidden[v];
+    tensors.push_back({fmt::format("hidden.{}", v),
+                       Dtype::kF32,
+                       {hidden.rows(), hidden.cols()},
+                       std::as_bytes(hidden.values())});
+  }
+  return SerializeSafetensors(tensors);
+}
 
 ScanJournal::ScanJournal(std::filesystem::path scan, std::string key)
     : scan_(std::move(scan)), key_(std::move(key)) {
@@ -144,15 +144,14 @@ StreamState ScanJournal::Resume() {
   return state;
 }
 
-void ScanJournal::Commit(std::int64_t layer, bool has_record, const StreamState& state) {
-  CR_CHECK(layer == static_cast<std::int64_t>(lines_.size()) && state.next_layer == layer + 1,
-           "layer {} committed after {} others", layer, lines_.size());
-  const std::vector<std::byte> bytes = SerializeState(state);
-  PublishFile(StateFile(layer), bytes);
+void ScanJournal::Commit(std::int64_t layer, bool has_record, std::span<const std::byte> state) {
+  CR_CHECK(layer == static_cast<std::int64_t>(lines_.size()), "layer {} committed after {} others",
+           layer, lines_.size());
+  PublishFile(StateFile(layer), state);
   Line line;
   line.layer = layer;
   line.record_hash = has_record ? FileHash(LayerRecordFile(scan_, layer)) : kNoRecord;
-  line.state_hash = fmt::format("{:016x}", Xxh3(bytes));
+  line.state_hash = fmt::format("{:016x}", Xxh3(state));
   AppendDurably(JournalFile(), fmt::format("layer {} record {} state {}\n", line.layer,
                                            line.record_hash, line.state_hash));
   lines_.push_back(std::move(line));

@@ -2,15 +2,18 @@
 // on disk, then one line commits them. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "stream/stream.h"
 
 namespace cacheready {
+
+std::vector<std::byte> SerializeState(const StreamState& state);
 
 // SCAN/journal, text: a first line with the run's key, then one line a committed layer:
 //   layer N record XXH3 state XXH3
@@ -25,8 +28,8 @@ class ScanJournal {
   // empty state (next_layer 0, no hidden) starts anew.
   StreamState Resume();
 
-  // Requires: state.next_layer is the layer after `layer`, whose record (if it has one) is written.
-  void Commit(std::int64_t layer, bool has_record, const StreamState& state);
+  // `state`: the serialized state after `layer`, whose record (if it has one) is written.
+  void Commit(std::int64_t layer, bool has_record, std::span<const std::byte> state);
 
   // Removes the hidden states.
   void Finish();

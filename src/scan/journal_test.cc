@@ -48,7 +48,7 @@ class ScanJournalTest : public testing::Test {
     for (std::int64_t layer = 0; layer < layers; ++layer) {
       const bool has_record = layer % 2 == 0;
       if (has_record) Write(LayerRecordFile(scan_, layer), "record " + std::to_string(layer));
-      journal.Commit(layer, has_record, StateBefore(layer + 1));
+      journal.Commit(layer, has_record, SerializeState(StateBefore(layer + 1)));
     }
   }
 

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <array>
+#include <future>
+#include <optional>
 #include <utility>
 
 #include "base/console.h"
@@ -57,6 +59,38 @@ std::string JournalKey(const ScanHeader& header) {
   return header.part == ScanPart{} ? header.key : header.key + " " + PartText(header.part);
 }
 
+// Writes a layer's results while the next layer runs. What is committed, in which order, is as if
+// each layer were waited for.
+class LayerWriter {
+ public:
+  LayerWriter(ScanJournal& journal, const std::filesystem::path& out)
+      : journal_(journal), out_(out) {}
+
+  void Start(std::int64_t layer, std::optional<LayerRecord> record, std::vector<std::byte> state) {
+    layer_ = layer;
+    writing_ = std::async(std::launch::async,
+                          [this, layer, record = std::move(record), state = std::move(state)] {
+                            if (record) WriteLayerRecord(out_, *record);
+                            journal_.Commit(layer, record.has_value(), state);
+                          });
+  }
+
+  // Returns, when it is on disk, the layer that was being written; -1 if there was none. Fails as
+  // writing did.
+  std::int64_t Finish() {
+    if (!writing_.valid()) return -1;
+    const Phase phase("waiting for writes");
+    writing_.get();
+    return layer_;
+  }
+
+ private:
+  ScanJournal& journal_;
+  const std::filesystem::path& out_;
+  std::int64_t layer_ = -1;
+  std::future<void> writing_;
+};
+
 struct LayerLoop {
   const Checkpoint& checkpoint;
   const Model& model;
@@ -77,27 +111,26 @@ struct LayerLoop {
     const std::int64_t layers = model.info().layers;
     if (state.next_layer > 0) Note(fmt::format("scan: going on at layer {}", state.next_layer));
     LayerProgress progress("scan", model);
+    LayerWriter writer(journal, out);
+    const auto finish = [&] {
+      const std::int64_t written = writer.Finish();
+      if (written >= 0 && options.after_layer) options.after_layer(written);
+    };
     while (state.next_layer < layers) {
       ThrowIfInterrupted();
       const std::int64_t layer_index = state.next_layer;
-      bool has_record = false;
+      std::optional<LayerRecord> record;
       const auto observe = [&](std::int64_t layer, const Layer& opened,
                                std::span<const LayerActivations> passes) {
         if (opened.moe() == nullptr) return;
-        const LayerRecord record =
-            ScanLayer(checkpoint, text, options, layer, *opened.moe(), passes[0], passes[1]);
-        const Phase phase("writing");
-        WriteLayerRecord(out, record);
-        has_record = true;
+        record = ScanLayer(checkpoint, text, options, layer, *opened.moe(), passes[0], passes[1]);
       };
       AdvanceLayer(model, text.batch, variants, observe, state);
-      {
-        const Phase phase("writing");
-        journal.Commit(layer_index, has_record, state);
-      }
+      finish();
+      writer.Start(layer_index, std::move(record), SerializeState(state));
       progress.Update(state.next_layer);
-      if (options.after_layer) options.after_layer(layer_index);
     }
+    finish();
   }
 };
 

@@ -14,13 +14,15 @@ grep -n 'write .*/journal' "$WORK/calls" | cut -d: -f1 >"$WORK/commits"
 [ "$(wc -l <"$WORK/commits")" = 4 ] || fail "expected a journal line for each of four layers"
 
 for signal in SIGINT SIGTERM; do
-  for layer in 1 3; do
+  for layer in 1 2; do
     faulty change "$(sed -n "${layer}p" "$WORK/commits")" "$signal" "${scan[@]}"
     [ "$CODE" = 75 ] || fail "$signal in layer $layer: ended with $CODE"
     refused "run the same command again"
-    [ "$(grep -c '^layer' "$WORK/run/scan/journal")" = "$layer" ] || fail "layer $layer is not kept"
+    # The next layer runs while this one is written: the signal may still find it at its beginning.
+    kept=$(grep -c '^layer' "$WORK/run/scan/journal")
+    [ "$kept" = "$layer" ] || [ "$kept" = $((layer + 1)) ] || fail "$kept layers are kept, not $layer"
     run 0 "${scan[@]}"
-    grep -q "going on at layer $layer" "$WORK/stderr" || fail "it started again from the beginning"
+    grep -q "going on at layer $kept" "$WORK/stderr" || fail "it started again from the beginning"
     same "$WORK/scan" "$WORK/run/scan"
     rm -r "$WORK/run/scan"
   done
