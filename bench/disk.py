@@ -1,0 +1,75 @@
+"""What a disk does at best, and files that are not in the page cache: shared by benchmarks."""
+# SPDX-License-Identifier: Apache-2.0
+import concurrent.futures
+import mmap
+import os
+import pathlib
+import subprocess
+import time
+
+READERS, PIECE, BLOCK = 8, 1 << 20, 4 << 20
+
+
+def files(folder):
+    return sorted(path for path in pathlib.Path(folder).rglob("*") if path.is_file())
+
+
+def size_of(folder):
+    return sum(path.stat().st_size for path in files(folder))
+
+
+def forget(*folders):
+    """Empties the page cache of the folders' files."""
+    for path in (path for folder in folders if pathlib.Path(folder).exists() for path in files(folder)):
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(descriptor)
+
+
+def read_peak(*folders):
+    """GB/s of O_DIRECT reads of whole MiB, 8 at a time."""
+    pieces = []
+    for path in (path for folder in folders for path in files(folder)):
+        pieces += [(path, at) for at in range(0, path.stat().st_size // PIECE * PIECE, PIECE)]
+    descriptors = {path: os.open(path, os.O_RDONLY | os.O_DIRECT) for path in {path for path, _ in pieces}}
+    memory = mmap.mmap(-1, READERS * PIECE)
+    memory.madvise(mmap.MADV_HUGEPAGE)
+    memory.write(bytes(READERS * PIECE))  # its pages are made before the clock runs
+    parts = memoryview(memory)
+
+    def read(reader):
+        for path, at in pieces[reader::READERS]:
+            os.preadv(descriptors[path], [parts[reader * PIECE:(reader + 1) * PIECE]], at)
+
+    begin = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
+        list(pool.map(read, range(READERS)))
+    seconds = time.monotonic() - begin
+    for descriptor in descriptors.values():
+        os.close(descriptor)
+    return len(pieces) * PIECE / seconds / 1e9
+
+
+def write_peak(folder, size):
+    """GB/s of O_DIRECT writes of 4 MiB, synced."""
+    block = mmap.mmap(-1, BLOCK)
+    block.write(os.urandom(BLOCK))
+    path = pathlib.Path(folder) / "written"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_DIRECT)
+    begin = time.monotonic()
+    for at in range(0, size, BLOCK):
+        os.pwrite(descriptor, block, at)
+    os.fsync(descriptor)
+    seconds = time.monotonic() - begin
+    os.close(descriptor)
+    path.unlink()
+    return size / seconds / 1e9
+
+
+def cat(folder):
+    """Seconds of `cat` of the folder's shards."""
+    begin = time.monotonic()
+    subprocess.run(["cat", *sorted(pathlib.Path(folder).glob("*.safetensors"))], check=True,
+                   stdout=subprocess.DEVNULL)
+    return time.monotonic() - begin
