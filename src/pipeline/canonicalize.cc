@@ -65,6 +65,21 @@ CheckRequest CheckStage(const CanonicalizeRequest& request) {
           .seed = request.seed};
 }
 
+WriteOptions WriteStage(const CanonicalizeRequest& request) {
+  return {.link = ParseLinkMode(request.link),
+          .force = request.force,
+          .io = ChosenReadMode(),
+          .max_memory = ChosenMaxMemory()};
+}
+
+VerifyOptions VerifyStage(const RunFolder& run) {
+  VerifyOptions options;
+  options.plan = run.plan();
+  options.io = ChosenReadMode();
+  options.max_memory = ChosenMaxMemory();
+  return options;
+}
+
 struct RunText {
   std::vector<Document> scan, unseen;
 };
@@ -85,8 +100,8 @@ RunText ReadRunText(const Source& source, const CanonicalizeRequest& request) {
 // What OUT must be for the write to succeed, and the memory that later stages need: asked before
 // hours are spent.
 void RefuseEarly(const Source& source, const CanonicalizeRequest& request) {
-  WriteOptions options{
-      .link = ParseLinkMode(request.link), .force = request.force, .dry_run = true};
+  WriteOptions options = WriteStage(request);
+  options.dry_run = true;
   if (fs::exists(fs::path(request.out) / kPlanFile)) options.force = true;  // compared later
   WriteCheckpoint(source.checkpoint, {}, "", request.out, options);
   const Model* model = source.model.get();
@@ -136,8 +151,7 @@ CheckedPlan CheckOrReuse(const Source& source, const Plan& scanned,
 bool IsWritten(const CanonicalizeRequest& request, const RunFolder& run) {
   if (request.force || !fs::exists(fs::path(request.out) / kPlanFile)) return false;
   if (IsWriteUnfinished(request.out)) return false;
-  VerifyOptions options;
-  options.plan = run.plan();
+  VerifyOptions options = VerifyStage(run);
   options.hash = false;
   return VerifyCheckpoint(ResolveSource(request.source), request.out, options).passed;
 }
@@ -148,16 +162,15 @@ void WriteOut(const Source& source, const Plan& plan, const CanonicalizeRequest&
     Note(fmt::format("apply: {} is written already", request.out));
     return;
   }
-  const WriteOptions options{.link = ParseLinkMode(request.link), .force = request.force};
-  const WriteResult written = WriteCheckpoint(source.checkpoint, RowPatches(plan),
-                                              WriteJson(ToJson(plan)), request.out, options);
+  const WriteResult written =
+      WriteCheckpoint(source.checkpoint, RowPatches(plan), WriteJson(ToJson(plan)), request.out,
+                      WriteStage(request));
   TellWritten(written, request.out, false);
 }
 
 Verification VerifyOut(const CanonicalizeRequest& request, const RunFolder& run) {
-  VerifyOptions options;
-  options.plan = run.plan();
-  Verification verification = VerifyCheckpoint(ResolveSource(request.source), request.out, options);
+  Verification verification =
+      VerifyCheckpoint(ResolveSource(request.source), request.out, VerifyStage(run));
   WriteJsonFile(run.verification(), ToJson(verification));
   return verification;
 }

@@ -9,10 +9,11 @@
 //   CACHEREADY_FAULT_DO      kill   SIGKILL instead of the call
 //                            torn   half of the bytes are written, then SIGKILL
 //                            short  half of the bytes are written or read
-//                            EIO, ENOSPC, EROFS  the call fails; ENOSPC and EROFS go on failing
+//                            EIO, EINVAL, ENOSPC, EROFS  the call fails; the last two go on failing
 //                            SIGINT, SIGTERM     the signal arrives, then the call is made
 //                            cut    CACHEREADY_FAULT_FILE is cut to a page, then the call is made
 //   CACHEREADY_FAULT_NO_URING  if set, io_uring is not permitted, as in many containers
+//   CACHEREADY_FAULT_NO_DIRECT  O_DIRECT is refused: "read" by open, "write" by fcntl
 //
 // What is not seen: stdio, and memory-mapped bytes.
 // SPDX-License-Identifier: Apache-2.0
@@ -68,6 +69,7 @@ static void ReadDeed(const char* name) {
   fault.cut = strcmp(name, "cut") == 0;
   fault.half = strcmp(name, "short") == 0 || strcmp(name, "torn") == 0;
   if (strcmp(name, "EIO") == 0) fault.error = EIO;
+  if (strcmp(name, "EINVAL") == 0) fault.error = EINVAL;
   if (strcmp(name, "ENOSPC") == 0) fault.error = ENOSPC;
   if (strcmp(name, "EROFS") == 0) fault.error = EROFS;
   fault.always = fault.error == ENOSPC || fault.error == EROFS;
@@ -161,12 +163,20 @@ static mode_t ModeOf(int flags, va_list rest) {
   return (flags & (O_CREAT | O_TMPFILE)) ? va_arg(rest, mode_t) : 0;
 }
 
+static int IsRefused(const char* way, int flags) {
+  const char* refused = getenv("CACHEREADY_FAULT_NO_DIRECT");
+  if (refused == NULL || strcmp(refused, way) != 0 || (flags & O_DIRECT) == 0) return 0;
+  errno = EINVAL;
+  return 1;
+}
+
 #define OPEN(name)                                                                   \
   int name(const char* path, int flags, ...) {                                       \
     va_list rest;                                                                    \
     va_start(rest, flags);                                                           \
     const mode_t mode = ModeOf(flags, rest);                                         \
     va_end(rest);                                                                    \
+    if (IsRefused("read", flags)) return -1;                                         \
     if (CountAt("open", ClassesOfOpen(flags), AT_FDCWD, path) == kFailed) return -1; \
     return REAL(name)(path, flags, mode);                                            \
   }
@@ -188,6 +198,19 @@ int creat(const char* path, mode_t mode) { return open(path, O_WRONLY | O_CREAT 
 int creat64(const char* path, mode_t mode) { return creat(path, mode); }
 int __open_2(const char* path, int flags) { return open(path, flags); }
 int __open64_2(const char* path, int flags) { return open(path, flags); }
+
+// Only the flags of a file are set here; locks go through flock().
+#define FCNTL(name)                                                               \
+  int name(int descriptor, int command, ...) {                                    \
+    va_list rest;                                                                 \
+    va_start(rest, command);                                                      \
+    void* argument = va_arg(rest, void*);                                         \
+    va_end(rest);                                                                 \
+    if (command == F_SETFL && IsRefused("write", (int)(long)argument)) return -1; \
+    return REAL(name)(descriptor, command, argument);                             \
+  }
+FCNTL(fcntl)
+FCNTL(fcntl64)
 
 // ---- bytes
 

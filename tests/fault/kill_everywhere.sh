@@ -22,6 +22,7 @@ state_of "$IN" >"$WORK/inputs"
 set_command() {
   case $1 in
     auto | copy | hardlink) COMMAND=(apply "$IN/src" "$IN/plan.json" -o "$OUT/ck" --link "$1") ;;
+    direct) COMMAND=(--io direct apply "$IN/src" "$IN/plan.json" -o "$OUT/ck" --link copy) ;;
     force) COMMAND=(apply "$IN/src" "$IN/plan.json" -o "$OUT/ck" --force) ;;
     from-delta) COMMAND=(apply "$IN/src" "$IN/x.delta.safetensors" -o "$OUT/ck") ;;
     revert) COMMAND=(apply "$IN/tied" "$IN/x.delta.safetensors" --revert -o "$OUT/ck") ;;
