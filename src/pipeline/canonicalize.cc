@@ -251,7 +251,7 @@ Outcome Canonicalize(const CanonicalizeRequest& request) {
   RefuseEarly(*source, request);
   if (request.dry_run) return DryRun(*source, request, run);
   RunText text = ReadRunText(*source, request);
-  fs::create_directories(run.folder);
+  MakeFolders(run.folder);
   ForgetResults(run);
 
   // What the experts do.

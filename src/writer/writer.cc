@@ -23,6 +23,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "io/block_reader.h"
+#include "io/publish.h"
 #include "records/sealed_plan.h"
 #include "writer/file_tasks.h"
 #include "writer/journal.h"
@@ -108,6 +109,8 @@ bool StartOrResume(const OutFolder& place, Journal& journal, const std::string& 
     fs::remove_all(place.partial);
   }
   if (!same_job) journal.Start(job);
+  // Whatever a crash leaves: never the folder without the journal that says whose it is.
+  SyncFolder(place.partial.parent_path());
   fs::create_directory(place.partial);
   if (!fs::is_directory(fs::symlink_status(place.partial))) {
     Fail("{}: is not a folder; remove it", place.partial.string());

@@ -18,22 +18,18 @@
 // What is not seen: stdio, and memory-mapped bytes.
 // SPDX-License-Identifier: Apache-2.0
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <linux/fs.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <unistd.h>
+
+#include "shim_paths.h"
 
 enum Class { kChange = 1, kSpace = 2, kWrite = 4, kRead = 8 };
 enum Outcome { kGoOn, kFailed, kHalf, kHalfThenDie };
@@ -52,8 +48,6 @@ static struct {
 } fault = {.log = -1};
 
 static atomic_long calls_seen;
-
-#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 static enum Class ClassOf(const char* name) {
   if (name == NULL || strcmp(name, "change") == 0) return kChange;
@@ -93,22 +87,6 @@ __attribute__((constructor)) static void ReadSettings(void) {
   if (at != NULL) fault.at = atol(at);
   if (fault.at > 0) ReadDeed(getenv("CACHEREADY_FAULT_DO"));
   snprintf(fault.prefix, sizeof fault.prefix, "%s", prefix);
-}
-
-static void PathOfDescriptor(int descriptor, char* path) {
-  char link[64];
-  snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
-  const ssize_t length = readlink(link, path, PATH_MAX - 1);
-  path[length > 0 ? length : 0] = '\0';
-}
-
-static void AbsolutePath(int folder, const char* name, char* path) {
-  char base[PATH_MAX] = "";
-  if (name[0] != '/' && folder == AT_FDCWD && getcwd(base, sizeof base) == NULL) base[0] = '\0';
-  if (name[0] != '/' && folder != AT_FDCWD) PathOfDescriptor(folder, base);
-  if (snprintf(path, PATH_MAX, "%s%s%s", base, name[0] != '/' ? "/" : "", name) >= PATH_MAX) {
-    path[0] = '\0';
-  }
 }
 
 // Counts a call of these classes; what becomes of it.
@@ -157,10 +135,6 @@ static void DieIf(enum Outcome outcome) {
 static int ClassesOfOpen(int flags) {
   if (flags & (O_CREAT | O_TRUNC)) return kChange | kSpace;
   return (flags & O_ACCMODE) == O_RDONLY ? kRead : kChange;
-}
-
-static mode_t ModeOf(int flags, va_list rest) {
-  return (flags & (O_CREAT | O_TMPFILE)) ? va_arg(rest, mode_t) : 0;
 }
 
 static int IsRefused(const char* way, int flags) {
