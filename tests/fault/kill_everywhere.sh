@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# kill_everywhere.sh STRIDE OPERATION...: for every STRIDE-th file call that an operation makes, the
-# process is killed there, or the call fails or falls short. Whatever happens, the inputs stay as
+# kill_everywhere.sh STRIDE OPERATION[:CALLS]...: for every STRIDE-th file call that an operation makes,
+# the process is killed there, or the call fails or falls short. Whatever happens, the inputs stay as
 # they are, OUT is absent or right, and the same command then makes what an undisturbed run makes.
+# STRIDE "kinds": one call of every kind (name and file, numbers in it aside), the first of them by one
+# deed, the last by the other. CALLS: change, space, write or read, joined by commas; default: all.
 # SPDX-License-Identifier: Apache-2.0
 source "$(dirname "$0")/operations.sh"
 STRIDE=$1
@@ -35,24 +37,43 @@ disturb() {
   POINTS=$((POINTS + 1))
 }
 
-# Every STRIDE-th call, and the last one.
+# chosen CALLS LAST: the numbers of the calls to disturb.
+chosen() {
+  local total
+  total=$(wc -l <"$WORK/$1")
+  if [ "$STRIDE" != kinds ]; then
+    seq 1 "$STRIDE" "$total"
+    [ $(((total - 1) % STRIDE)) = 0 ] || echo "$total"
+    return
+  fi
+  awk -v last="$2" '{ kind = substr($0, index($0, " ")); gsub(/[0-9]+/, "#", kind)
+                      if (last || !(kind in at)) at[kind] = NR }
+                    END { for (kind in at) print at[kind] }' "$WORK/$1" | sort -n
+}
+
+# sweep CALLS DEED...
 sweep() {
-  local calls=$1 deed at total
+  local calls=$1 deed at last=0
   shift
+  [[ ,$CALLS, == *,$calls,* ]] || return 0
   clear_out
   faulty "$calls" 0 none "${COMMAND[@]}"
   [ "$CODE" = 0 ] || { cat "$WORK/stderr"; fail "$OPERATION: the shim alone makes it fail"; }
   cp "$WORK/calls" "$WORK/$calls"
-  total=$(wc -l <"$WORK/$calls")
   for deed in "$@"; do
-    for ((at = 1; at <= total; at += STRIDE)); do disturb "$calls" "$at" "$deed"; done
-    if [ $(((total - 1) % STRIDE)) != 0 ]; then disturb "$calls" "$total" "$deed"; fi
+    for at in $(chosen "$calls" "$last"); do disturb "$calls" "$at" "$deed"; done
+    last=1
   done
-  echo "$OPERATION: $total $calls calls, $*"
+  echo "$OPERATION: $(wc -l <"$WORK/$calls") $calls calls, $*"
 }
 
 POINTS=0 IGNORED=0
 for OPERATION in "$@"; do
+  CALLS=change,space,write,read
+  if [[ $OPERATION == *:* ]]; then
+    CALLS=${OPERATION#*:}
+    OPERATION=${OPERATION%%:*}
+  fi
   make_expected
   sweep change kill EIO
   sweep space ENOSPC
