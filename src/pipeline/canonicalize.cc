@@ -10,6 +10,7 @@
 #include "base/console.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/memory.h"
 #include "cacheready/cacheready.h"
 #include "io/publish.h"
 #include "pipeline/apply_command.h"
@@ -25,6 +26,7 @@
 #include "pipeline/verify_command.h"
 #include "records/plan.h"
 #include "report/verdict.h"
+#include "verify/compare_files.h"
 #include "writer/file_tasks.h"
 
 namespace cacheready {
@@ -104,6 +106,7 @@ void RefuseEarly(const Source& source, const CanonicalizeRequest& request) {
   options.dry_run = true;
   if (fs::exists(fs::path(request.out) / kPlanFile)) options.force = true;  // compared later
   WriteCheckpoint(source.checkpoint, {}, "", request.out, options);
+  BytesLeft(ChosenMaxMemory(), kComparisonBytes, "to compare files");
   const Model* model = source.model.get();
   PlanReading({model}, ScanMemory(*model, ToOptions(ScanStage(request, {}))), request.memory_bytes);
   PlanReading({model}, EvaluationMemory(*model, request.check_tokens, kMostVariantsOfCheck));
