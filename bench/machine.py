@@ -7,7 +7,7 @@ import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FLAGS = ("avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512_bf16", "avx512_vnni",
-         "amx_bf16", "amx_int8")
+         "amx_bf16", "amx_int8", "sha_ni")
 
 
 def cpu():

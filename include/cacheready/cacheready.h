@@ -168,7 +168,8 @@ void SetThreads(int threads);
 // of its control group, whichever is smaller. A command that cannot keep to it fails, naming the
 // least.
 void SetMaxMemory(std::uint64_t bytes);
-// How weights are read: "auto", "uring", "direct", "buffered", "mmap" (docs/performance.md).
+// How weights are read, and files copied and compared: "auto", "uring", "direct", "buffered",
+// "mmap" (docs/performance.md).
 void SetReading(const std::string& way);
 const char* Version();
 

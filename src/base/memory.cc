@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/memory.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <fstream>
 #include <limits>
@@ -9,12 +11,17 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/parallel.h"
 
 namespace cacheready {
 namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
+constexpr double kShareOfMachine = 0.6;
+// Stacks, buffers of the allocator, decoded strips of weights.
+constexpr std::uint64_t kBytesPerThread = 4 * kMiB, kSlack = 16 * kMiB;
 constexpr std::uint64_t kNone = std::numeric_limits<std::uint64_t>::max();
 
 // "VmHWM:   1234 kB" of a file of such lines, in bytes.
@@ -70,6 +77,26 @@ std::uint64_t MemoryLimit(const fs::path& root) {
     }
   }
   return limit;
+}
+
+MemoryBounds BoundMemory(std::uint64_t max_bytes) {
+  malloc_trim(0);  // what an earlier stage has freed is not in use
+  MemoryBounds bounds;
+  bounds.max_bytes =
+      max_bytes > 0
+          ? max_bytes
+          : static_cast<std::uint64_t>(kShareOfMachine * static_cast<double>(MemoryLimit()));
+  bounds.base_bytes =
+      ResidentBytes() + kSlack + kBytesPerThread * static_cast<std::uint64_t>(NumThreads());
+  return bounds;
+}
+
+std::uint64_t BytesLeft(std::uint64_t max_bytes, std::uint64_t least, std::string_view purpose) {
+  const MemoryBounds bounds = BoundMemory(max_bytes);
+  const std::uint64_t needed = bounds.base_bytes + least;
+  if (needed <= bounds.max_bytes) return bounds.max_bytes - bounds.base_bytes;
+  Fail("--max-memory: {} MiB are too little {}, which needs at least {} MiB",
+       bounds.max_bytes / kMiB, purpose, (needed + kMiB - 1) / kMiB);
 }
 
 }  // namespace cacheready

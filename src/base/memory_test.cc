@@ -72,5 +72,23 @@ TEST(ResidentBytes, GrowsByWhatIsTouchedAndThePeakStays) {
   EXPECT_GE(PeakResidentBytes(), before + kSize * 9 / 10);
 }
 
+TEST(BytesLeft, RefusesWhatDoesNotFitAndNamesTheLeastThatDoes) {
+  constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
+  const std::uint64_t all = std::uint64_t{1} << 40;
+  EXPECT_GT(BytesLeft(all, kMiB, "to copy files"), all - (std::uint64_t{1} << 36));
+  std::string message;
+  try {
+    BytesLeft(2 * kMiB, 100 * kMiB, "to copy files");
+  } catch (const Error& error) {
+    message = error.what();
+  }
+  EXPECT_EQ(
+      message.rfind("--max-memory: 2 MiB are too little to copy files, which needs at least ", 0),
+      0u)
+      << message;
+  const std::uint64_t least = std::stoull(message.substr(message.find("least ") + 6)) * kMiB;
+  EXPECT_GE(BytesLeft(least + 8 * kMiB, 100 * kMiB, "to copy files"), 100 * kMiB);
+}
+
 }  // namespace
 }  // namespace cacheready

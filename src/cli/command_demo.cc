@@ -62,7 +62,7 @@ struct DemoResult {
 DemoResult RunCase(const DemoCase& demo, const DemoRequest& request, const fs::path& data) {
   Note(fmt::format("\n== {}: {}", demo.name, demo.what));
   const fs::path folder = fs::path(request.out) / demo.name;
-  fs::create_directories(folder);
+  MakeFolders(folder);
   fs::path source = data / "models" / demo.model;
   if (demo.plant) {
     fs::remove_all(folder / "source");

@@ -37,8 +37,10 @@ void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
   app.add_option("--max-memory", options.max_memory,
                  "most memory to use, 8GiB ... (default: 60 % of the machine's or the group's)")
       ->transform(CLI::AsSizeValue(true));
-  app.add_option("--io", options.reading,
-                 "how weights are read: auto, uring, direct, buffered, mmap")
+  app.add_option(
+         "--io", options.reading,
+         "how large files are read: auto, uring, direct, buffered, mmap; copies are written past "
+         "the page cache but with the last two")
       ->check(
           CLI::IsMember(std::vector<std::string>(kReadModeNames.begin(), kReadModeNames.end())));
   app.set_version_flag("--version", std::string("cacheready ") + Version());

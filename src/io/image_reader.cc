@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/image_reader.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,7 +11,6 @@
 #include <map>
 #include <utility>
 
-#include "base/console.h"
 #include "base/error.h"
 
 namespace cacheready {
@@ -24,7 +21,6 @@ constexpr std::uint64_t kPage = kReadAlignment;
 constexpr std::uint64_t kGap = std::uint64_t{64} << 10;
 // Given to the kernel ahead of the touch where pages of the mapping are read.
 constexpr std::uint64_t kWindow = std::uint64_t{8} << 20;
-constexpr int kProbes = 64;  // places of a range that must all be in the page cache
 
 std::uint64_t RoundUp(std::uint64_t bytes, std::uint64_t unit) {
   return (bytes + unit - 1) / unit * unit;
@@ -65,30 +61,10 @@ class ReadDescriptors {
   std::map<const MappedFile*, int> opened_;
 };
 
-void AddPieces(const ImageRange& range, int descriptor, std::byte* to,
-               std::vector<ReadPiece>& pieces) {
-  const std::uint64_t size = range.file->bytes().size();
-  for (std::uint64_t at = range.begin; at < range.end; at += kReadBytes) {
-    const std::uint64_t length = std::min<std::uint64_t>(kReadBytes, range.end - at);
-    pieces.push_back({descriptor, at, static_cast<std::size_t>(length),
-                      static_cast<std::size_t>(std::min(length, size - at)),
-                      to + (at - range.begin), &range.file->path()});
-  }
-}
-
 // Whether bytes of the range are in the page cache, asked without reading any.
-bool IsCached(const ImageRange& range) {
+bool IsRangeCached(const ImageRange& range) {
   const std::uint64_t end = std::min<std::uint64_t>(range.end, range.file->bytes().size());
-  for (int n = 0; n < kProbes; ++n) {
-    const std::uint64_t at =
-        range.begin + (end - 1 - range.begin) / (kProbes - 1) * static_cast<std::uint64_t>(n);
-    std::byte byte;
-    const iovec part{&byte, 1};
-    if (preadv2(range.file->descriptor(), &part, 1, static_cast<off_t>(at), RWF_NOWAIT) != 1) {
-      return false;
-    }
-  }
-  return true;
+  return IsCached(range.file->descriptor(), range.begin, end);
 }
 
 // Touches every page in the kernel, which answers with an error where a touch would be a SIGBUS.
@@ -104,15 +80,6 @@ void Populate(const ImageRange& range, std::uint64_t begin, std::uint64_t end) {
 }
 
 }  // namespace
-
-ReadMode ParseReadMode(std::string_view name) {
-  const auto found = std::find(kReadModeNames.begin(), kReadModeNames.end(), name);
-  if (found == kReadModeNames.end()) {
-    Fail("there is no way of reading called '{}'; known: {}", name,
-         fmt::join(kReadModeNames, ", "));
-  }
-  return static_cast<ReadMode>(found - kReadModeNames.begin());
-}
 
 std::vector<ImageRange> MergeRanges(std::vector<ImageRange> ranges) {
   std::sort(ranges.begin(), ranges.end(), [](const ImageRange& a, const ImageRange& b) {
@@ -137,24 +104,11 @@ std::uint64_t BytesOf(std::span<const ImageRange> merged) {
   return bytes;
 }
 
-ImageReader::ImageReader(ReadMode mode) : mode_(mode) {
-  direct_ = mode != ReadMode::kBuffered;
-  if (mode == ReadMode::kMapped) return;
-  if (mode == ReadMode::kAuto || mode == ReadMode::kUring) {
-    std::string reason;
-    engine_ = MakeUringEngine(reason);
-    if (engine_ != nullptr) return;
-    if (mode == ReadMode::kUring) Fail("--io uring: io_uring is not available here: {}", reason);
-    Detail("reading: io_uring is not available (" + reason + "): pread");
-  }
-  engine_ = MakePreadEngine();
-}
-
 void ImageReader::Load(std::span<const ImageRange> merged, const std::atomic<bool>* stop) {
-  if (mode_ == ReadMode::kMapped) return LoadMapped(merged, stop);
-  if (mode_ != ReadMode::kAuto) return LoadByReads(merged, stop);
+  if (way_of_reads_.mode() == ReadMode::kMapped) return LoadMapped(merged, stop);
+  if (way_of_reads_.mode() != ReadMode::kAuto) return LoadByReads(merged, stop);
   std::vector<ImageRange> cached, others;
-  for (const ImageRange& range : merged) (IsCached(range) ? cached : others).push_back(range);
+  for (const ImageRange& range : merged) (IsRangeCached(range) ? cached : others).push_back(range);
   LoadMapped(cached, stop);
   LoadByReads(others, stop);
 }
@@ -196,16 +150,20 @@ void ImageReader::LoadByReads(std::span<const ImageRange> merged, const std::ato
   std::vector<PlacedArea> areas;
   std::vector<ReadPiece> pieces;
   for (const ImageRange& range : merged) {
-    const int descriptor =
-        descriptors.Of(*range.file, [this](const MappedFile& file) { return OpenForReads(file); });
+    const int descriptor = descriptors.Of(*range.file, [this](const MappedFile& file) {
+      return way_of_reads_.Open(file.descriptor(), file.path());
+    });
+    const FileBytes file{descriptor, descriptor != range.file->descriptor(), &range.file->path(),
+                         range.file->bytes().size()};
     for (ImageRange rest = range; rest.begin < rest.end; rest.begin = areas.back().range.end) {
       PageArea area = spare_.Take(LengthOf(rest), AddressOf(rest));
       areas.push_back({{rest.file, rest.begin, rest.begin + area.size()}, std::move(area)});
-      AddPieces(areas.back().range, descriptor, areas.back().area.address(), pieces);
+      AddPieces(file, areas.back().range.begin, areas.back().range.end, areas.back().area.address(),
+                pieces);
     }
   }
-  way_ = direct_ ? engine_->name() : "pread, page cache";
-  engine_->Read(pieces, stop);
+  way_ = way_of_reads_.name();
+  way_of_reads_.engine().Read(pieces, stop);
   if (Stopped(stop)) return;
   for (PlacedArea& placed : areas) {
     if (!placed.area.MoveTo(AddressOf(placed.range))) {
@@ -240,24 +198,6 @@ std::vector<ImageRange> ImageReader::TakePlaced(const ImageRange& range) {
   std::copy_if(placed_.begin(), placed_.end(), std::back_inserter(taken), is_within);
   std::erase_if(placed_, is_within);
   return taken;
-}
-
-// The same file, whatever its name means by now. Some file systems refuse O_DIRECT.
-int ImageReader::OpenForReads(const MappedFile& file) {
-  if (!direct_) return file.descriptor();
-  const std::string link = "/proc/self/fd/" + std::to_string(file.descriptor());
-  const int descriptor = open(link.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT);
-  if (descriptor >= 0) return descriptor;
-  const int reason = errno;
-  if (mode_ == ReadMode::kAuto && (reason == EINVAL || reason == ENOENT)) {
-    Detail(fmt::format("reading: {} cannot be read past the page cache ({})", file.path().string(),
-                       std::strerror(reason)));
-    direct_ = false;
-    engine_ = MakePreadEngine();  // io_uring is slow where it reads through the page cache
-    return file.descriptor();
-  }
-  Fail("{}: cannot be opened for reading past the page cache (O_DIRECT): {}", file.path().string(),
-       std::strerror(reason));
 }
 
 }  // namespace cacheready

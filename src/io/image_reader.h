@@ -7,33 +7,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstdint>
-#include <memory>
 #include <mutex>
 #include <span>
-#include <string_view>
 #include <vector>
 
 #include "io/mapped_file.h"
 #include "io/page_area.h"
-#include "io/read_engine.h"
+#include "io/read_way.h"
 
 namespace cacheready {
-
-enum class ReadMode {
-  kAuto,      // what is in the page cache is left there; the rest by the first that works of:
-  kUring,     // io_uring with O_DIRECT
-  kDirect,    // pread() with O_DIRECT
-  kBuffered,  // pread() through the page cache
-  kMapped,    // pages of the mapping, read ahead by the kernel
-};
-// In the order of ReadMode.
-inline constexpr std::array<std::string_view, 5> kReadModeNames = {"auto", "uring", "direct",
-                                                                   "buffered", "mmap"};
-// Fails, listing the names, for another.
-ReadMode ParseReadMode(std::string_view name);
 
 // Bytes [begin, end) of a mapped file.
 struct ImageRange {
@@ -47,9 +31,10 @@ std::uint64_t BytesOf(std::span<const ImageRange> merged);
 
 class ImageReader {
  public:
-  // Fails if `mode` names a way that this machine does not allow. Ways are looked for in silence
-  // under kAuto only.
-  explicit ImageReader(ReadMode mode);
+  // Fails as ReadWay does.
+  explicit ImageReader(ReadMode mode) : way_of_reads_(mode) {
+    if (mode != ReadMode::kMapped) way_of_reads_.engine();  // whatever it lacks is told at once
+  }
 
   // Loads merged ranges. Fails, naming file, offset, bytes expected and found, if one cannot be
   // read. Returns early, nothing loaded, once `stop` is set. Used by one thread at a time.
@@ -72,12 +57,9 @@ class ImageReader {
  private:
   void LoadMapped(std::span<const ImageRange> merged, const std::atomic<bool>* stop);
   void LoadByReads(std::span<const ImageRange> merged, const std::atomic<bool>* stop);
-  int OpenForReads(const MappedFile& file);
   std::vector<ImageRange> TakePlaced(const ImageRange& range);
 
-  ReadMode mode_;
-  std::unique_ptr<ReadEngine> engine_;  // null under kMapped
-  bool direct_ = true;                  // O_DIRECT has not been refused by a file system yet
+  ReadWay way_of_reads_;
   std::atomic<const char*> way_ = "not at all";
   std::atomic<std::uint64_t> bytes_read_ = 0;
   SparePages spare_;

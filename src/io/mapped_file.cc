@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/mapped_file.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,38 +10,11 @@
 #include <utility>
 
 #include "base/error.h"
+#include "io/descriptor.h"
 #include "io/mapping_faults.h"
 
 namespace cacheready {
 namespace {
-
-// Closes on every way out of a scope.
-class Descriptor {
- public:
-  explicit Descriptor(int descriptor) : descriptor_(descriptor) {}
-  ~Descriptor() {
-    if (descriptor_ >= 0) close(descriptor_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return descriptor_; }
-  int Release() { return std::exchange(descriptor_, -1); }
-
- private:
-  int descriptor_;
-};
-
-int OpenForReading(const std::filesystem::path& path) {
-  // Without O_NONBLOCK, opening a pipe would wait for its writer.
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor >= 0) return descriptor;
-  const int reason = errno;
-  std::error_code ignored;
-  if (reason == ENOENT && std::filesystem::is_symlink(path, ignored)) {
-    Fail("{}: is a symbolic link to nothing; was the download interrupted?", path.string());
-  }
-  Fail("{}: cannot be opened: {}", path.string(), std::strerror(reason));
-}
 
 std::size_t RegularFileSize(int descriptor, const std::filesystem::path& path) {
   struct stat status {};
@@ -56,7 +28,7 @@ std::size_t RegularFileSize(int descriptor, const std::filesystem::path& path) {
 }  // namespace
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
-  Descriptor descriptor(OpenForReading(path));
+  Descriptor descriptor = OpenForReading(path);
   const std::size_t size = RegularFileSize(descriptor.get(), path);
   if (size == 0) return;  // mmap refuses a length of 0
   void* address = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor.get(), 0);
@@ -84,7 +56,7 @@ MappedFile::MappedFile(MappedFile&& other) noexcept
       noted_(std::exchange(other.noted_, -1)) {}
 
 std::string ReadTextFile(const std::filesystem::path& path, std::uint64_t limit_bytes) {
-  const Descriptor descriptor(OpenForReading(path));
+  const Descriptor descriptor = OpenForReading(path);
   const std::size_t size = RegularFileSize(descriptor.get(), path);
   if (size > limit_bytes) {
     Fail("{}: has {} bytes, expected at most {}", path.string(), size, limit_bytes);

@@ -13,7 +13,6 @@
 namespace cacheready {
 namespace {
 
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kLeastSpare = kHugePage;  // less is not worth a mapping of its own
 
 // Addresses for `size` bytes that lie as `place` does within huge pages.

@@ -9,6 +9,8 @@
 
 namespace cacheready {
 
+inline constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
 // Private memory in whole pages, made of huge pages where the kernel can.
 class PageArea {
  public:

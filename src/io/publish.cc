@@ -117,6 +117,20 @@ void PublishFile(const std::filesystem::path& path, std::string_view text) {
   PublishFile(path, std::as_bytes(std::span(text.data(), text.size())));
 }
 
+void MakeFolders(const std::filesystem::path& folder) {
+  const std::filesystem::path absolute = std::filesystem::absolute(folder);
+  std::filesystem::path at;
+  for (const std::filesystem::path& part : absolute.lexically_normal()) {
+    const std::filesystem::path parent = at;
+    at /= part;
+    std::error_code error;
+    if (std::filesystem::is_directory(at, error)) continue;
+    const bool made = std::filesystem::create_directory(at, error);
+    if (error) Fail("{}: cannot be made: {}", at.string(), error.message());
+    if (made) SyncFolder(parent);
+  }
+}
+
 void SyncFolder(const std::filesystem::path& folder) {
   const int descriptor = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0) {

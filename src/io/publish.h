@@ -19,6 +19,10 @@ void PublishFile(const std::filesystem::path& path, std::string_view text);
 // other process publishes there now (FolderLock).
 void RemoveTemporaryFiles(const std::filesystem::path& folder);
 
+// Makes a folder and those above it that are missing; the names of all that were made are durable.
+// No change if it is there. Fails naming it.
+void MakeFolders(const std::filesystem::path& folder);
+
 // fsync of a folder, so that names made in it are durable.
 void SyncFolder(const std::filesystem::path& folder);
 

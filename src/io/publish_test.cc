@@ -54,6 +54,15 @@ class PublishTest : public testing::Test {
   fs::path folder_;
 };
 
+TEST_F(PublishTest, MakesFoldersThatAreMissing) {
+  MakeFolders(folder_ / "a" / "b" / "");
+  MakeFolders(folder_ / "a");
+  EXPECT_TRUE(fs::is_directory(folder_ / "a/b"));
+  std::ofstream(folder_ / "file") << "x";
+  EXPECT_THAT(MessageOf([&] { MakeFolders(folder_ / "file" / "c"); }),
+              testing::AllOf(HasSubstr((folder_ / "file").string()), HasSubstr("cannot be made")));
+}
+
 TEST_F(PublishTest, RemovesWhatKilledCallsLeftAndNothingElse) {
   for (const char* name :
        {".plan.json.123.0.tmp", ".a.1.2.tmp", ".plan.json.tmp", "plan.json.123.0.tmp", ".123.0.tmp",

@@ -17,15 +17,6 @@ namespace {
 
 constexpr int kPreadThreads = 4;
 
-void ReadPieceWhole(const ReadPiece& piece) {
-  std::size_t done = 0;
-  while (done < piece.expected) {
-    const ssize_t got = pread(piece.descriptor, piece.to + done, piece.length - done,
-                              static_cast<off_t>(piece.offset + done));
-    done = GoOnAfter(piece, done, got < 0 ? -errno : got);
-  }
-}
-
 class PreadEngine final : public ReadEngine {
  public:
   const char* name() const override { return "pread, O_DIRECT"; }
@@ -59,6 +50,15 @@ class PreadEngine final : public ReadEngine {
 
 }  // namespace
 
+void ReadPieceWhole(const ReadPiece& piece) {
+  std::size_t done = 0;
+  while (done < piece.expected) {
+    const ssize_t got = pread(piece.descriptor, piece.to + done, piece.length - done,
+                              static_cast<off_t>(piece.offset + done));
+    done = GoOnAfter(piece, done, got < 0 ? -errno : got);
+  }
+}
+
 std::size_t GoOnAfter(const ReadPiece& piece, std::size_t done, std::int64_t result) {
   if (result == -EINTR || result == -EAGAIN) return done;
   if (result < 0) {
@@ -67,7 +67,7 @@ std::size_t GoOnAfter(const ReadPiece& piece, std::size_t done, std::int64_t res
   }
   const std::size_t reached = done + static_cast<std::size_t>(result);
   if (reached >= piece.expected) return reached;
-  const std::size_t again = reached / kReadAlignment * kReadAlignment;
+  const std::size_t again = piece.direct ? reached / kReadAlignment * kReadAlignment : reached;
   if (result == 0 || again <= done) {
     Fail("{}: {} bytes at offset {} were expected and {} found: the file shrank while in use",
          piece.path->string(), piece.expected, piece.offset, reached);

@@ -22,6 +22,7 @@ struct ReadPiece {
   std::size_t expected = 0;  // bytes that must be there: less than length at the end of the file
   std::byte* to = nullptr;
   const std::filesystem::path* path = nullptr;  // for messages
+  bool direct = true;  // the descriptor may be O_DIRECT: reads of a rest begin at a page
 };
 
 class ReadEngine {
@@ -36,8 +37,9 @@ class ReadEngine {
 // io_uring, kReadsInFlight at a time. nullptr where the kernel or a sandbox does not allow it;
 // `reason` says why.
 std::unique_ptr<ReadEngine> MakeUringEngine(std::string& reason);
-// pread() on a few threads.
+// pread() on a few threads; ReadPieceWhole on that of the caller.
 std::unique_ptr<ReadEngine> MakePreadEngine();
+void ReadPieceWhole(const ReadPiece& piece);
 
 // Of offset, length and address with O_DIRECT: a page, and no less than a block of any disk.
 inline constexpr std::size_t kReadAlignment = 4096;
@@ -45,8 +47,8 @@ inline constexpr std::size_t kReadBytes = std::size_t{1} << 20;  // of one piece
 inline constexpr unsigned kReadsInFlight = 8;
 
 // What is known of one piece after a read of it returned `result` (bytes, or -errno) with `done`
-// bytes read before: where the next read of it begins. `expected` or more: it is done. Reads of
-// whole pages go on at a page. Fails as ReadEngine::Read does.
+// bytes read before: where the next read of it begins. `expected` or more: it is done. O_DIRECT
+// goes on at a page. Fails as ReadEngine::Read does.
 std::size_t GoOnAfter(const ReadPiece& piece, std::size_t done, std::int64_t result);
 
 }  // namespace cacheready

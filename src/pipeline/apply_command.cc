@@ -8,6 +8,7 @@
 #include "cacheready/cacheready.h"
 #include "checkpoint/checkpoint.h"
 #include "pipeline/files.h"
+#include "pipeline/reading.h"
 #include "pipeline/text_table.h"
 #include "records/plan.h"
 
@@ -114,7 +115,9 @@ Outcome Apply(const ApplyRequest& request) {
   const WriteOptions options{.link = ParseLinkMode(request.link),
                              .force = request.force,
                              .dry_run = request.dry_run,
-                             .include_outside_index = request.include_outside_index};
+                             .include_outside_index = request.include_outside_index,
+                             .io = ChosenReadMode(),
+                             .max_memory = ChosenMaxMemory()};
   const WriteResult result =
       WriteCheckpoint(source, change.patches, change.plan_json, request.out, options);
   return {.json = WriteJson(TellWritten(result, request.out, request.dry_run)),

@@ -10,6 +10,7 @@
 #include "base/console.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/memory.h"
 #include "cacheready/cacheready.h"
 #include "io/publish.h"
 #include "pipeline/apply_command.h"
@@ -25,6 +26,7 @@
 #include "pipeline/verify_command.h"
 #include "records/plan.h"
 #include "report/verdict.h"
+#include "verify/compare_files.h"
 #include "writer/file_tasks.h"
 
 namespace cacheready {
@@ -65,6 +67,21 @@ CheckRequest CheckStage(const CanonicalizeRequest& request) {
           .seed = request.seed};
 }
 
+WriteOptions WriteStage(const CanonicalizeRequest& request) {
+  return {.link = ParseLinkMode(request.link),
+          .force = request.force,
+          .io = ChosenReadMode(),
+          .max_memory = ChosenMaxMemory()};
+}
+
+VerifyOptions VerifyStage(const RunFolder& run) {
+  VerifyOptions options;
+  options.plan = run.plan();
+  options.io = ChosenReadMode();
+  options.max_memory = ChosenMaxMemory();
+  return options;
+}
+
 struct RunText {
   std::vector<Document> scan, unseen;
 };
@@ -85,10 +102,11 @@ RunText ReadRunText(const Source& source, const CanonicalizeRequest& request) {
 // What OUT must be for the write to succeed, and the memory that later stages need: asked before
 // hours are spent.
 void RefuseEarly(const Source& source, const CanonicalizeRequest& request) {
-  WriteOptions options{
-      .link = ParseLinkMode(request.link), .force = request.force, .dry_run = true};
+  WriteOptions options = WriteStage(request);
+  options.dry_run = true;
   if (fs::exists(fs::path(request.out) / kPlanFile)) options.force = true;  // compared later
   WriteCheckpoint(source.checkpoint, {}, "", request.out, options);
+  BytesLeft(ChosenMaxMemory(), kComparisonBytes, "to compare files");
   const Model* model = source.model.get();
   PlanReading({model}, ScanMemory(*model, ToOptions(ScanStage(request, {}))), request.memory_bytes);
   PlanReading({model}, EvaluationMemory(*model, request.check_tokens, kMostVariantsOfCheck));
@@ -136,8 +154,7 @@ CheckedPlan CheckOrReuse(const Source& source, const Plan& scanned,
 bool IsWritten(const CanonicalizeRequest& request, const RunFolder& run) {
   if (request.force || !fs::exists(fs::path(request.out) / kPlanFile)) return false;
   if (IsWriteUnfinished(request.out)) return false;
-  VerifyOptions options;
-  options.plan = run.plan();
+  VerifyOptions options = VerifyStage(run);
   options.hash = false;
   return VerifyCheckpoint(ResolveSource(request.source), request.out, options).passed;
 }
@@ -148,16 +165,15 @@ void WriteOut(const Source& source, const Plan& plan, const CanonicalizeRequest&
     Note(fmt::format("apply: {} is written already", request.out));
     return;
   }
-  const WriteOptions options{.link = ParseLinkMode(request.link), .force = request.force};
-  const WriteResult written = WriteCheckpoint(source.checkpoint, RowPatches(plan),
-                                              WriteJson(ToJson(plan)), request.out, options);
+  const WriteResult written =
+      WriteCheckpoint(source.checkpoint, RowPatches(plan), WriteJson(ToJson(plan)), request.out,
+                      WriteStage(request));
   TellWritten(written, request.out, false);
 }
 
 Verification VerifyOut(const CanonicalizeRequest& request, const RunFolder& run) {
-  VerifyOptions options;
-  options.plan = run.plan();
-  Verification verification = VerifyCheckpoint(ResolveSource(request.source), request.out, options);
+  Verification verification =
+      VerifyCheckpoint(ResolveSource(request.source), request.out, VerifyStage(run));
   WriteJsonFile(run.verification(), ToJson(verification));
   return verification;
 }
@@ -238,7 +254,7 @@ Outcome Canonicalize(const CanonicalizeRequest& request) {
   RefuseEarly(*source, request);
   if (request.dry_run) return DryRun(*source, request, run);
   RunText text = ReadRunText(*source, request);
-  fs::create_directories(run.folder);
+  MakeFolders(run.folder);
   ForgetResults(run);
 
   // What the experts do.

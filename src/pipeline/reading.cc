@@ -37,6 +37,9 @@ std::vector<const Model*> WithoutNull(std::initializer_list<const Model*> models
 void SetMaxMemory(std::uint64_t bytes) { Settings().max_memory = bytes; }
 void SetReading(const std::string& way) { Settings().mode = ParseReadMode(way); }
 
+std::uint64_t ChosenMaxMemory() { return Settings().max_memory; }
+ReadMode ChosenReadMode() { return Settings().mode; }
+
 MemoryPlan PlanReading(std::initializer_list<const Model*> models, const MemoryUse& use,
                        std::uint64_t output_bytes) {
   return PlanMemory(WithoutNull(models), use,

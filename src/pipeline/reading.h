@@ -23,6 +23,10 @@ MemoryPlan ManageReading(std::initializer_list<const Model*> models, const Memor
 // What was read and how, and the most memory that the process had; under -v.
 void TellReading(std::initializer_list<const Model*> models);
 
+// What the user set, for stages that hold no model: 0 is the default.
+std::uint64_t ChosenMaxMemory();
+ReadMode ChosenReadMode();
+
 std::int64_t TokensIn(const std::vector<Document>& documents);
 
 Json ToJson(const MemoryPlan& plan);

@@ -30,7 +30,7 @@ Outcome Report(const ReportRequest& request) {
   const std::string json = WriteJson(SummaryReport(inputs));
   if (!request.dry_run) {
     const RunFolder out{request.out.empty() ? request.run : request.out};
-    std::filesystem::create_directories(out.folder);
+    MakeFolders(out.folder);
     PublishFile(out.report(), markdown);
     PublishFile(out.summary(), json);
   }

@@ -5,6 +5,7 @@
 
 #include "cacheready/cacheready.h"
 #include "checkpoint/checkpoint.h"
+#include "pipeline/reading.h"
 #include "pipeline/text_table.h"
 
 namespace cacheready {
@@ -42,6 +43,8 @@ Outcome Verify(const VerifyRequest& request) {
   VerifyOptions options;
   if (!request.plan.empty()) options.plan = request.plan;
   options.hash = request.hash;
+  options.io = ChosenReadMode();
+  options.max_memory = ChosenMaxMemory();
   const Verification verification =
       VerifyCheckpoint(ResolveSource(request.source), request.out, options);
   return {.passed = verification.passed,

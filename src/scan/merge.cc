@@ -142,7 +142,7 @@ ScanParts OpenParts(std::span<const fs::path> folders) {
 
 void MergeParts(const ScanParts& parts, const MergeOptions& options, const fs::path& out) {
   RefusePartAsOutput(parts, out);
-  fs::create_directories(out);
+  MakeFolders(out);
   const FolderLock lock(out / ".lock");
   RemoveTemporaryFiles(out);
   if (options.fresh) DiscardScan(out);

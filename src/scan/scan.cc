@@ -148,7 +148,7 @@ ScanHeader RunScan(const Checkpoint& checkpoint, const Model& model,
   }
   ScanHeader header = MakeScanHeader(checkpoint, model, text, options);
 
-  std::filesystem::create_directories(out);
+  MakeFolders(out);
   const FolderLock lock(out / ".lock");
   RemoveTemporaryFiles(out);
   if (options.fresh) DiscardScan(out);

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "stream/memory_plan.h"
 
-#include <malloc.h>
-
 #include <algorithm>
 #include <numeric>
 
@@ -14,12 +12,9 @@ namespace cacheready {
 namespace {
 
 constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
-constexpr double kShareOfMachine = 0.6;
 // Expert outputs get a sixteenth of the limit: with what leads to them a quarter, as a rule.
 constexpr std::uint64_t kShareOfOutputs = 16;
 constexpr std::uint64_t kMostOutputs = 1024 * kMiB, kLeastOutputs = 4 * kMiB;
-// Stacks, buffers of the allocator, decoded strips of weights.
-constexpr std::uint64_t kBytesPerThread = 4 * kMiB, kSlack = 16 * kMiB;
 
 // Weights of one model at once.
 struct Need {
@@ -55,13 +50,9 @@ class Planner {
       : models_(models), use_(use) {
     plan_.reading.mode = request.mode;
     plan_.reading.reads_head = use.reads_head;
-    plan_.max_bytes =
-        request.max_bytes > 0
-            ? request.max_bytes
-            : static_cast<std::uint64_t>(kShareOfMachine * static_cast<double>(MemoryLimit()));
-    malloc_trim(0);  // what an earlier stage has freed is not in use
-    plan_.base_bytes =
-        ResidentBytes() + kSlack + kBytesPerThread * static_cast<std::uint64_t>(NumThreads());
+    const MemoryBounds bounds = BoundMemory(request.max_bytes);
+    plan_.max_bytes = bounds.max_bytes;
+    plan_.base_bytes = bounds.base_bytes;
   }
 
   // Fewer outputs at once cost less than reading experts again, and more than not reading ahead.

@@ -168,9 +168,7 @@ std::vector<std::filesystem::path> Companions(const std::filesystem::path& folde
 }
 
 void MakeEmptyFolder(const std::filesystem::path& out) {
-  std::error_code error;
-  std::filesystem::create_directories(out, error);
-  if (error) Fail("{}: cannot be made: {}", out.string(), error.message());
+  MakeFolders(out);
   if (!std::filesystem::is_empty(out)) {
     Fail("{}: is not empty; a new checkpoint needs an empty folder", out.string());
   }

@@ -1,80 +1,108 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "verify/compare_files.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <condition_variable>
 #include <cstring>
+#include <mutex>
+#include <optional>
+#include <thread>
 
 #include "base/console.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/parallel.h"
 
 namespace cacheready {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kBlockBytes = std::size_t{4} << 20;
-
 class InputFile {
  public:
-  explicit InputFile(const fs::path& path) : path_(path) {
-    descriptor_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (descriptor_ < 0) Stop("cannot be opened");
-    if (fstat(descriptor_, &status_) != 0) Stop("cannot be examined");
-    posix_fadvise(descriptor_, 0, 0, POSIX_FADV_SEQUENTIAL);
+  explicit InputFile(const fs::path& path) : path_(path), descriptor_(OpenForReading(path)) {
+    if (fstat(descriptor_.get(), &status_) != 0) {
+      Fail("{}: cannot be examined: {}", path_.string(), std::strerror(errno));
+    }
   }
-  ~InputFile() {
-    if (descriptor_ >= 0) close(descriptor_);
-  }
-  InputFile(const InputFile&) = delete;
-  InputFile& operator=(const InputFile&) = delete;
 
+  const fs::path& path() const { return path_; }
+  int descriptor() const { return descriptor_.get(); }
   std::uint64_t size() const { return static_cast<std::uint64_t>(status_.st_size); }
   bool IsSameAs(const InputFile& other) const {
     return status_.st_ino == other.status_.st_ino && status_.st_dev == other.status_.st_dev;
   }
 
-  // As many bytes as there are from `offset_bytes` on, at most block.size().
-  std::span<const std::byte> Read(std::uint64_t offset_bytes, std::span<std::byte> block) const {
-    std::size_t filled = 0;
-    while (filled < block.size()) {
-      const ssize_t got = pread(descriptor_, block.data() + filled, block.size() - filled,
-                                static_cast<off_t>(offset_bytes + filled));
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) Stop("cannot be read");
-      if (got == 0) break;
-      filled += static_cast<std::size_t>(got);
-    }
-    return block.first(filled);
-  }
-
  private:
-  [[noreturn]] void Stop(const char* what) const {
-    Fail("{}: {}: {}", path_.string(), what, std::strerror(errno));
-  }
-
   fs::path path_;
-  int descriptor_ = -1;
+  Descriptor descriptor_;
   struct stat status_ {};
 };
 
 // Hashes one file to its end.
-std::string HashFile(const InputFile& file, std::span<std::byte> block) {
+std::string HashFile(const InputFile& file, ReadMode io) {
+  BlockReader reader(file.descriptor(), file.path(), io);
   Sha256 sha;
-  for (std::uint64_t at = 0; at < file.size();) {
+  for (auto block = reader.Next(); !block.empty(); block = reader.Next()) {
     ThrowIfInterrupted();
-    const std::span<const std::byte> part = file.Read(at, block);
-    if (part.empty()) break;
-    sha.Add(part);
-    at += part.size();
+    sha.Add(block);
   }
   return Hex(sha.Finish());
 }
+
+// SHA-256 of blocks, each hashed while the caller does something else, if that is worth a thread.
+class HashBeside {
+ public:
+  explicit HashBeside(std::uint64_t bytes) {
+    if (bytes > kBlockBytes && NumThreads() > 1) thread_ = std::jthread([this] { Run(); });
+  }
+  ~HashBeside() { Hand({}, true); }
+  HashBeside(const HashBeside&) = delete;
+  HashBeside& operator=(const HashBeside&) = delete;
+
+  // `bytes` may not change before Wait() returns. Requires: what was added before has been waited
+  // for.
+  void Add(std::span<const std::byte> bytes) {
+    if (!thread_.joinable()) return sha_.Add(bytes);
+    if (!bytes.empty()) Hand(bytes, false);
+  }
+  void Wait() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return bytes_.empty(); });
+  }
+  std::string Finish() { return Hex(sha_.Finish()); }
+
+ private:
+  void Hand(std::span<const std::byte> bytes, bool done) {
+    const std::lock_guard lock(mutex_);
+    bytes_ = bytes;
+    done_ = done;
+    changed_.notify_all();
+  }
+  void Run() {
+    std::unique_lock lock(mutex_);
+    while (true) {
+      changed_.wait(lock, [&] { return done_ || !bytes_.empty(); });
+      if (done_) return;
+      const std::span<const std::byte> bytes = bytes_;
+      lock.unlock();
+      sha_.Add(bytes);
+      lock.lock();
+      bytes_ = {};
+      changed_.notify_all();
+    }
+  }
+
+  Sha256 sha_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::span<const std::byte> bytes_;  // to be hashed
+  bool done_ = false;
+  std::jthread thread_;
+};
 
 // Sorts differing bytes into allowed ranges and parts. Offsets come in ascending order.
 class DifferenceSorter {
@@ -120,49 +148,44 @@ void AddBlock(std::uint64_t block_begin, std::span<const std::byte> source,
 
 FileComparison CompareFiles(const fs::path& source_path, const fs::path& out_path,
                             std::span<const FilePart> parts, std::span<const ByteRange> allowed,
-                            bool hash) {
+                            bool hash, ReadMode io) {
   const InputFile source(source_path);
   const InputFile out(out_path);
   FileComparison result;
   result.source_bytes = source.size();
   result.out_bytes = out.size();
   result.same_inode = source.IsSameAs(out);
-  DifferenceSorter sorter(parts, allowed, result);
-  const std::size_t block_bytes = static_cast<std::size_t>(
-      std::clamp<std::uint64_t>(std::max(source.size(), out.size()), 1, kBlockBytes));
-  std::vector<std::byte> source_block(block_bytes);
   if (result.same_inode) {
     result.compared_bytes = source.size();
-    if (hash) result.sha256_source = result.sha256_out = HashFile(source, source_block);
+    if (hash) result.sha256_source = result.sha256_out = HashFile(source, io);
     return result;
   }
-  std::vector<std::byte> out_block(block_bytes);
-  Sha256 source_sha, out_sha;
-  for (std::uint64_t at = 0; at < source.size();) {
+  DifferenceSorter sorter(parts, allowed, result);
+  BlockReader source_reader(source.descriptor(), source_path, io);
+  BlockReader out_reader(out.descriptor(), out_path, io);
+  Sha256 source_sha;
+  std::optional<HashBeside> out_sha;
+  if (hash && !allowed.empty()) out_sha.emplace(out.size());
+  std::uint64_t at = 0;
+  for (auto block = source_reader.Next(); !block.empty(); block = source_reader.Next()) {
     ThrowIfInterrupted();
-    const std::span<const std::byte> source_part = source.Read(at, source_block);
-    const std::span<const std::byte> out_part = out.Read(at, out_block);
-    const std::uint64_t out_left = out.size() - std::min(at, out.size());
-    if (source_part.empty() ||
-        out_part.size() < std::min<std::uint64_t>(out_left, source_part.size())) {
-      Fail("{}: became shorter while it was read",
-           (source_part.empty() ? source_path : out_path).string());
-    }
-    AddBlock(at, source_part, out_part, sorter);
-    if (hash) source_sha.Add(source_part);
-    if (hash && !allowed.empty()) out_sha.Add(out_part);
-    result.compared_bytes += std::min(source_part.size(), out_part.size());
-    at += source_part.size();
+    const std::span<const std::byte> out_block = out_reader.Next();
+    if (out_sha) out_sha->Add(out_block);
+    AddBlock(at, block, out_block, sorter);
+    if (hash) source_sha.Add(block);
+    if (out_sha) out_sha->Wait();
+    result.compared_bytes += std::min(block.size(), out_block.size());
+    at += block.size();
   }
   if (!hash) return result;
   result.sha256_source = Hex(source_sha.Finish());
   const bool equal = result.changed_bytes == 0 && source.size() == out.size();
   if (equal) {
     result.sha256_out = result.sha256_source;
-  } else if (!allowed.empty() && out.size() <= source.size()) {
-    result.sha256_out = Hex(out_sha.Finish());
+  } else if (out_sha && out.size() <= source.size()) {
+    result.sha256_out = out_sha->Finish();
   } else {
-    result.sha256_out = HashFile(out, out_block);
+    result.sha256_out = HashFile(out, io);
   }
   return result;
 }
@@ -170,7 +193,7 @@ FileComparison CompareFiles(const fs::path& source_path, const fs::path& out_pat
 std::vector<std::byte> ReadRange(const fs::path& path, ByteRange range) {
   const InputFile file(path);
   std::vector<std::byte> bytes(range.end - range.begin);
-  bytes.resize(file.Read(range.begin, bytes).size());
+  bytes.resize(ReadAt(file.descriptor(), path, range.begin, bytes).size());
   return bytes;
 }
 

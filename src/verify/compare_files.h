@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "io/block_reader.h"
+
 namespace cacheready {
 
 // Part of a file that is looked at on its own: a tensor, or the header in front of them.
@@ -38,11 +40,13 @@ struct FileComparison {
 };
 
 // Reads each file once (an OUT that turns out to be changed where nothing allows it, twice if it is
-// hashed). `parts` cover the source without holes, ascending; `allowed` is ascending and disjoint.
-// The bytes past the end of the shorter file are not counted as differences. Fails on a read error.
+// hashed), ahead of what compares and hashes; two hashes of one file run side by side. `parts`
+// cover the source without holes, ascending; `allowed` is ascending and disjoint. The bytes past
+// the end of the shorter file are not counted as differences. Fails on a read error.
 FileComparison CompareFiles(const std::filesystem::path& source, const std::filesystem::path& out,
                             std::span<const FilePart> parts, std::span<const ByteRange> allowed,
-                            bool hash);
+                            bool hash, ReadMode io);
+inline constexpr std::size_t kComparisonBytes = 2 * kReaderBytes;  // of memory, at most
 
 // Bytes [begin, end) of a file; shorter where the file ends.
 std::vector<std::byte> ReadRange(const std::filesystem::path& path, ByteRange range);

@@ -8,11 +8,14 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
+#include <semaphore>
 #include <set>
 #include <tuple>
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/memory.h"
 #include "base/parallel.h"
 #include "checkpoint/checkpoint.h"
 #include "io/mapped_file.h"
@@ -140,6 +143,22 @@ std::vector<FileCheck> PrepareChecks(const Checkpoint& source,
   return checks;
 }
 
+// As many files at once as there are threads and memory for their blocks.
+void CompareAll(std::vector<FileCheck>& checks, const fs::path& source, const fs::path& out,
+                const VerifyOptions& options) {
+  const std::uint64_t left = BytesLeft(options.max_memory, kComparisonBytes, "to compare files");
+  std::counting_semaphore memory(static_cast<std::ptrdiff_t>(
+      std::min<std::uint64_t>(left / kComparisonBytes, static_cast<std::uint64_t>(NumThreads()))));
+  ParallelFor(static_cast<std::int64_t>(checks.size()), [&](std::int64_t i) {
+    FileCheck& check = checks[static_cast<std::size_t>(i)];
+    memory.acquire();
+    const auto release = [](auto* taken) { taken->release(); };
+    const std::unique_ptr<std::counting_semaphore<>, decltype(release)> held(&memory, release);
+    check.comparison = CompareFiles(source / check.path, out / check.path, check.parts,
+                                    check.allowed, options.hash, options.io);
+  });
+}
+
 std::string DescribeDifference(const Difference& difference, const FilePart& part, bool is_shard,
                                bool has_plan) {
   const std::string where =
@@ -215,11 +234,7 @@ Verification VerifyCheckpoint(const fs::path& source_folder, const fs::path& out
   const std::vector<std::string> paths =
       MatchFiles(source, ListFiles(source_folder), out_files, verification);
   std::vector<FileCheck> checks = PrepareChecks(source, paths, rows);
-  ParallelFor(static_cast<std::int64_t>(checks.size()), [&](std::int64_t i) {
-    FileCheck& check = checks[static_cast<std::size_t>(i)];
-    check.comparison = CompareFiles(source_folder / check.path, out / check.path, check.parts,
-                                    check.allowed, options.hash);
-  });
+  CompareAll(checks, source_folder, out, options);
   for (const FileCheck& check : checks) CollectResult(check, plan.has_value(), verification);
 
   verification.tensors = static_cast<std::int64_t>(source.num_tensors());

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "io/read_way.h"
 #include "records/plan.h"
 
 namespace cacheready {
@@ -17,6 +18,8 @@ struct VerifyOptions {
   std::optional<std::filesystem::path> plan;  // else OUT's own cacheready-plan.json, else none
   bool hash = true;  // SHA-256 of every file of SRC (and of changed files of OUT)
   std::int64_t max_findings = 20;
+  ReadMode io = ReadMode::kAuto;
+  std::uint64_t max_memory = 0;  // of the process; 0: as BoundMemory. Never changes the result
 };
 
 struct Finding {
@@ -47,7 +50,7 @@ struct Verification {
 // Everything that is wrong with OUT is a finding, its headers and plan included. Without a plan any
 // change is a finding. A plan inside OUT must carry its own hash (records/sealed_plan.h) and, if
 // options.plan is given, be that plan. Fails only if the source, options.plan or the disk cannot be
-// read.
+// read, or if the memory is too little for one file.
 Verification VerifyCheckpoint(const std::filesystem::path& source, const std::filesystem::path& out,
                               const VerifyOptions& options);
 Json ToJson(const Verification& verification);

@@ -10,18 +10,16 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
-#include <vector>
 
 #include "base/console.h"
 #include "base/error.h"
+#include "io/block_reader.h"
 #include "writer/output_file.h"
 
 namespace cacheready {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::size_t kBlockBytes = std::size_t{4} << 20;
 
 class Xxh3Stream {
  public:
@@ -36,19 +34,6 @@ class Xxh3Stream {
  private:
   std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state_;
 };
-
-// Fills as much of `block` as the file still has; less only at its end.
-std::size_t ReadBlock(int descriptor, std::span<std::byte> block, const fs::path& path) {
-  std::size_t filled = 0;
-  while (filled < block.size()) {
-    const ssize_t got = read(descriptor, block.data() + filled, block.size() - filled);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) Fail("{}: cannot be read: {}", path.string(), std::strerror(errno));
-    if (got == 0) break;
-    filled += static_cast<std::size_t>(got);
-  }
-  return filled;
-}
 
 // The part of each row that falls into the block at `block_begin`.
 void LayRowsIn(std::span<const RowRange> rows, std::uint64_t block_begin,
@@ -78,26 +63,19 @@ void CheckUnchanged(int source, const FileTask& task) {
   }
 }
 
-// The rows are in the block before it is written: no byte of an old row reaches the file.
-std::uint64_t CopyBytes(int source, const FileTask& task, OutputFile& output,
+// The next block is read while this one is hashed and written. The rows are in the block before it
+// is written: no byte of an old row reaches the file.
+std::uint64_t CopyBytes(BlockReader& source, const FileTask& task, OutputFile& output,
                         const std::function<void(std::uint64_t)>& on_bytes) {
-  posix_fadvise(source, 0, 0, POSIX_FADV_SEQUENTIAL);
-  std::vector<std::byte> block(
-      static_cast<std::size_t>(std::clamp<std::uint64_t>(task.bytes, 1, kBlockBytes)));
   Xxh3Stream hash;
-  for (std::uint64_t at = 0; at < task.bytes;) {
+  std::uint64_t at = 0;
+  for (auto block = source.Next(); !block.empty(); block = source.Next()) {
     ThrowIfInterrupted();
-    const auto wanted =
-        static_cast<std::size_t>(std::min<std::uint64_t>(block.size(), task.bytes - at));
-    const std::span<std::byte> part(block.data(), wanted);
-    if (ReadBlock(source, part, task.source) != wanted) {
-      Fail("{}: became shorter while it was copied", task.source.string());
-    }
-    LayRowsIn(task.rows, at, part);
-    hash.Add(part);
-    output.WriteAt(at, part);
-    at += wanted;
-    on_bytes(wanted);
+    LayRowsIn(task.rows, at, block);
+    hash.Add(block);
+    output.WriteAt(at, block);
+    at += block.size();
+    on_bytes(block.size());
   }
   return hash.Finish();
 }
@@ -124,24 +102,26 @@ MadeFile MakeNewFile(const FileTask& task, const fs::path& target) {
 
 }  // namespace
 
-MadeFile MakeFile(const FileTask& task, const fs::path& target, LinkMode link,
+MadeFile MakeFile(const FileTask& task, const fs::path& target, const WriteOptions& options,
                   const std::function<void(std::uint64_t)>& on_bytes) {
   if (task.is_new()) return MakeNewFile(task, target);
   const bool patched = !task.rows.empty();
-  const Descriptor source = OpenSource(task.source);
+  const Descriptor source = OpenForReading(task.source);
   CheckUnchanged(source.get(), task);
   // A patched shard never shares an inode with the source.
-  if (link == LinkMode::kHardlink && !patched && TryHardLink(task, target))
+  if (options.link == LinkMode::kHardlink && !patched && TryHardLink(task, target))
     return {"hard link", {}};
 
   OutputFile output(target);
   MadeFile made;
-  if (link != LinkMode::kCopy && output.TryCloneFrom(source.get())) {
+  if (options.link != LinkMode::kCopy && output.TryCloneFrom(source.get())) {
     for (const RowRange& row : task.rows) output.WriteAt(row.offset_bytes, row.bytes);
     made.method = patched ? "patched reflink" : "reflink";
   } else {
     output.Reserve(task.bytes);
-    made.xxh3 = CopyBytes(source.get(), task, output, on_bytes);
+    output.WritePastCache(options.io);
+    BlockReader reader(source.get(), task.source, options.io);
+    made.xxh3 = CopyBytes(reader, task, output, on_bytes);
     made.method = patched ? "patched copy" : "copy";
   }
   CheckUnchanged(source.get(), task);
@@ -149,14 +129,11 @@ MadeFile MakeFile(const FileTask& task, const fs::path& target, LinkMode link,
   return made;
 }
 
-std::uint64_t FileXxh3(const fs::path& path) {
-  const Descriptor file = OpenSource(path);
-  std::vector<std::byte> block(kBlockBytes);
+std::uint64_t FileXxh3(const fs::path& path, ReadMode io) {
+  const Descriptor file = OpenForReading(path);
+  BlockReader reader(file.get(), path, io);
   Xxh3Stream hash;
-  for (std::size_t got = block.size(); got == block.size();) {
-    got = ReadBlock(file.get(), block, path);
-    hash.Add(std::span(block).first(got));
-  }
+  for (auto block = reader.Next(); !block.empty(); block = reader.Next()) hash.Add(block);
   return hash.Finish();
 }
 

@@ -20,10 +20,10 @@ struct MadeFile {
 
 // Makes `target`, which must not exist, and syncs it. `on_bytes` is told how many bytes were copied
 // since its last call. Fails if the source changed since the task was listed.
-MadeFile MakeFile(const FileTask& task, const std::filesystem::path& target, LinkMode link,
-                  const std::function<void(std::uint64_t)>& on_bytes);
+MadeFile MakeFile(const FileTask& task, const std::filesystem::path& target,
+                  const WriteOptions& options, const std::function<void(std::uint64_t)>& on_bytes);
 
 // XXH3 of a file's bytes, read in blocks.
-std::uint64_t FileXxh3(const std::filesystem::path& path);
+std::uint64_t FileXxh3(const std::filesystem::path& path, ReadMode io);
 
 }  // namespace cacheready

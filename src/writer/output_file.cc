@@ -9,34 +9,11 @@
 
 #include <cerrno>
 #include <cstring>
-#include <utility>
 
+#include "base/console.h"
 #include "base/error.h"
 
 namespace cacheready {
-namespace {
-
-template <typename Call>
-auto RetryInterrupted(Call call) {
-  auto result = call();
-  while (result < 0 && errno == EINTR) result = call();
-  return result;
-}
-
-}  // namespace
-
-Descriptor::~Descriptor() {
-  if (descriptor_ >= 0) close(descriptor_);
-}
-
-int Descriptor::Release() { return std::exchange(descriptor_, -1); }
-
-Descriptor OpenSource(const std::filesystem::path& path) {
-  const int descriptor =
-      RetryInterrupted([&] { return open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); });
-  if (descriptor < 0) Fail("{}: cannot be opened: {}", path.string(), std::strerror(errno));
-  return Descriptor(descriptor);
-}
 
 bool MeansUnsupported(int error_number) {
   switch (error_number) {
@@ -84,12 +61,51 @@ bool OutputFile::TryCloneFrom(int source) {
   return false;
 }
 
+void OutputFile::WritePastCache(ReadMode mode) {
+  mode_ = mode;
+  refused_ = !IsDirect(mode);
+}
+
+// False if the file system refuses.
+bool OutputFile::SetDirect(bool direct) {
+  if (direct == direct_) return true;
+  const int flags = fcntl(descriptor_.get(), F_GETFL);
+  if (flags < 0) Stop("cannot be examined");
+  if (fcntl(descriptor_.get(), F_SETFL, direct ? flags | O_DIRECT : flags & ~O_DIRECT) != 0) {
+    if (direct && MeansUnsupported(errno)) return false;
+    Stop("cannot be set to another way of writing");
+  }
+  direct_ = direct;
+  return true;
+}
+
+void OutputFile::TellRefused() const {
+  if (mode_ != ReadMode::kAuto) Stop("cannot be written past the page cache (O_DIRECT)");
+  Detail(fmt::format("writing: {} cannot be written past the page cache ({})", path_.string(),
+                     std::strerror(errno)));
+}
+
+// Whole pages go past the page cache, what is left of the last one goes through it.
 void OutputFile::WriteAt(std::uint64_t offset_bytes, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
+    const bool at_page = offset_bytes % kReadAlignment == 0 &&
+                         reinterpret_cast<std::uintptr_t>(bytes.data()) % kReadAlignment == 0;
+    const std::size_t whole = at_page ? bytes.size() / kReadAlignment * kReadAlignment : 0;
+    const bool direct = !refused_ && whole > 0;
+    if (!SetDirect(direct)) {
+      TellRefused();
+      refused_ = true;
+      continue;
+    }
     const ssize_t written = RetryInterrupted([&] {
-      return pwrite(descriptor_.get(), bytes.data(), bytes.size(),
+      return pwrite(descriptor_.get(), bytes.data(), direct ? whole : bytes.size(),
                     static_cast<off_t>(offset_bytes));
     });
+    if (written < 0 && direct && errno == EINVAL) {  // blocks larger than a page
+      TellRefused();
+      refused_ = true;
+      continue;
+    }
     if (written < 0) Stop("cannot be written");
     if (written == 0) Fail("{}: cannot be written: nothing was taken", path_.string());
     offset_bytes += static_cast<std::uint64_t>(written);

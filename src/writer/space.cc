@@ -71,7 +71,7 @@ SpaceReservation::SpaceReservation(const fs::path& path) : file_(path) {}
 SpaceReservation::~SpaceReservation() { unlink(file_.path().c_str()); }
 
 bool SpaceReservation::CanReflink(const fs::path& source) {
-  if (!file_.TryCloneFrom(OpenSource(source).get())) return false;
+  if (!file_.TryCloneFrom(OpenForReading(source).get())) return false;
   file_.Truncate(0);
   return true;
 }

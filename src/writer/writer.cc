@@ -21,6 +21,9 @@
 
 #include "base/console.h"
 #include "base/error.h"
+#include "base/memory.h"
+#include "io/block_reader.h"
+#include "io/publish.h"
 #include "records/sealed_plan.h"
 #include "writer/file_tasks.h"
 #include "writer/journal.h"
@@ -65,23 +68,24 @@ WriteResult DescribeDryRun(const FileTasks& tasks, const OutFolder& place,
 
 // Brings OUT.partial to a state that holds nothing but folders and files with a valid line, which
 // are returned. A folder made by somebody else, or by another job, is not touched without force.
-bool IsFinishedFile(const fs::path& path, const JournalEntry& entry) {
+bool IsFinishedFile(const fs::path& path, const JournalEntry& entry, ReadMode io) {
   struct stat status {};
   if (lstat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode) || status.st_nlink != 1) {
     return false;
   }
   return entry.made.xxh3 && static_cast<std::uint64_t>(status.st_size) == entry.bytes &&
-         FileXxh3(path) == *entry.made.xxh3;
+         FileXxh3(path, io) == *entry.made.xxh3;
 }
 
-std::map<std::string, JournalEntry> SweepPartial(const OutFolder& place, const Journal& journal) {
+std::map<std::string, JournalEntry> SweepPartial(const OutFolder& place, const Journal& journal,
+                                                 ReadMode io) {
   std::map<std::string, JournalEntry> finished;
   std::vector<fs::path> unfinished;
   for (const fs::directory_entry& entry : fs::recursive_directory_iterator(place.partial)) {
     if (entry.is_directory() && !entry.is_symlink()) continue;
     const std::string path = entry.path().lexically_relative(place.partial).generic_string();
     const auto line = journal.files().find(path);
-    if (line != journal.files().end() && IsFinishedFile(entry.path(), line->second)) {
+    if (line != journal.files().end() && IsFinishedFile(entry.path(), line->second, io)) {
       finished.insert(*line);
     } else {
       unfinished.push_back(entry.path());
@@ -105,6 +109,8 @@ bool StartOrResume(const OutFolder& place, Journal& journal, const std::string& 
     fs::remove_all(place.partial);
   }
   if (!same_job) journal.Start(job);
+  // Whatever a crash leaves: never the folder without the journal that says whose it is.
+  SyncFolder(place.partial.parent_path());
   fs::create_directory(place.partial);
   if (!fs::is_directory(fs::symlink_status(place.partial))) {
     Fail("{}: is not a folder; remove it", place.partial.string());
@@ -120,7 +126,7 @@ class FileMaker {
       : tasks_(tasks), place_(place), options_(options), journal_(journal) {}
 
   WriteResult MakeAll() {
-    finished_ = SweepPartial(place_, journal_);
+    finished_ = SweepPartial(place_, journal_, options_.io);
     SetSpaceAside();
     Progress progress("copying MB", static_cast<std::int64_t>(bytes_needed_ >> 20));
     std::uint64_t bytes_done = 0;
@@ -164,7 +170,7 @@ class FileMaker {
     ThrowIfInterrupted();
     MakeFoldersOf(task.path);
     reservation_->Release(forecasts_[task.path]);
-    const MadeFile made = MakeFile(task, place_.partial / task.path, options_.link, on_bytes);
+    const MadeFile made = MakeFile(task, place_.partial / task.path, options_, on_bytes);
     journal_.AddFile(task.path, {task.bytes, made});
     return made.method;
   }
@@ -261,6 +267,7 @@ WriteResult WriteCheckpoint(const Checkpoint& source, std::span<const RowPatch> 
   const std::string sealed_plan = plan_json.empty() ? "" : SealPlan(plan_json);
   const FileTasks tasks = ListFileTasks(source, rows, sealed_plan, options.include_outside_index);
   const OutFolder place = LocateOut(source, tasks.files, out);
+  BytesLeft(options.max_memory, kReaderBytes, "to copy files");
   if (options.dry_run) return DescribeDryRun(tasks, place, options);
 
   // Refusals that need no journal come before one is made.

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
+#include "io/read_way.h"
 #include "records/plan.h"
 
 namespace cacheready {
@@ -22,6 +23,8 @@ struct WriteOptions {
   bool dry_run = false;
   bool include_outside_index =
       false;  // carry original/, consolidated* along although they hold router copies
+  ReadMode io = ReadMode::kAuto;  // of reading what is copied, and of writing the copy
+  std::uint64_t max_memory = 0;   // of the process; 0: as BoundMemory
 };
 
 struct WrittenFile {
@@ -42,9 +45,9 @@ struct WriteResult {
 
 // Writes `patches` applied to `source` as the folder `out`, with the plan (plan_json, if not empty)
 // inside it, sealed, as cacheready-plan.json. Fails before writing anything if a replaced row's
-// SHA-256 differs, a tensor is missing, of another shape or quantized, space is short, `out` exists
-// (without force) or lies inside the source. Killed at any point, a second call finishes to the
-// same bytes; the source is never opened for writing.
+// SHA-256 differs, a tensor is missing, of another shape or quantized, space or memory is short,
+// `out` exists (without force) or lies inside the source. Killed at any point, a second call
+// finishes to the same bytes; the source is never opened for writing.
 WriteResult WriteCheckpoint(const Checkpoint& source, std::span<const RowPatch> patches,
                             const std::string& plan_json, const std::filesystem::path& out,
                             const WriteOptions& options);

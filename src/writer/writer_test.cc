@@ -272,7 +272,8 @@ TEST_F(Writer, GoesOnWithWhatIsFinishedAndMakesTheRestAgain) {
                                           SealPlan(PlanText()), false)
                                 .files));
     for (const std::string& path : {kShard1, kShard3}) {
-      journal.AddFile(path, {fs::file_size(partial / path), {"copy", FileXxh3(partial / path)}});
+      journal.AddFile(path, {fs::file_size(partial / path),
+                             {"copy", FileXxh3(partial / path, ReadMode::kAuto)}});
     }
   }
   const auto kept = StatusOf(partial / kShard1).st_ino;

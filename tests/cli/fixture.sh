@@ -1,5 +1,6 @@
 # Sourced by the tests of the command line. Needs CACHEREADY, the program, and CACHEREADY_SOURCE,
-# the checkout; CACHEREADY_SHIM is the fault shim, or empty where it cannot be preloaded.
+# the checkout; CACHEREADY_SHIM and CACHEREADY_RECORDER are the shims of tests/fault, or empty where they
+# cannot be preloaded.
 # SPDX-License-Identifier: Apache-2.0
 set -euo pipefail
 : "${CACHEREADY:?is not set}" "${CACHEREADY_SOURCE:?is not set}"

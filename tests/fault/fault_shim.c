@@ -9,30 +9,27 @@
 //   CACHEREADY_FAULT_DO      kill   SIGKILL instead of the call
 //                            torn   half of the bytes are written, then SIGKILL
 //                            short  half of the bytes are written or read
-//                            EIO, ENOSPC, EROFS  the call fails; ENOSPC and EROFS go on failing
+//                            EIO, EINVAL, ENOSPC, EROFS  the call fails; the last two go on failing
 //                            SIGINT, SIGTERM     the signal arrives, then the call is made
 //                            cut    CACHEREADY_FAULT_FILE is cut to a page, then the call is made
 //   CACHEREADY_FAULT_NO_URING  if set, io_uring is not permitted, as in many containers
+//   CACHEREADY_FAULT_NO_DIRECT  O_DIRECT is refused: "read" by open, "write" by fcntl
 //
 // What is not seen: stdio, and memory-mapped bytes.
 // SPDX-License-Identifier: Apache-2.0
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <linux/fs.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <unistd.h>
+
+#include "shim_paths.h"
 
 enum Class { kChange = 1, kSpace = 2, kWrite = 4, kRead = 8 };
 enum Outcome { kGoOn, kFailed, kHalf, kHalfThenDie };
@@ -52,8 +49,6 @@ static struct {
 
 static atomic_long calls_seen;
 
-#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
-
 static enum Class ClassOf(const char* name) {
   if (name == NULL || strcmp(name, "change") == 0) return kChange;
   if (strcmp(name, "space") == 0) return kSpace;
@@ -68,6 +63,7 @@ static void ReadDeed(const char* name) {
   fault.cut = strcmp(name, "cut") == 0;
   fault.half = strcmp(name, "short") == 0 || strcmp(name, "torn") == 0;
   if (strcmp(name, "EIO") == 0) fault.error = EIO;
+  if (strcmp(name, "EINVAL") == 0) fault.error = EINVAL;
   if (strcmp(name, "ENOSPC") == 0) fault.error = ENOSPC;
   if (strcmp(name, "EROFS") == 0) fault.error = EROFS;
   fault.always = fault.error == ENOSPC || fault.error == EROFS;
@@ -91,22 +87,6 @@ __attribute__((constructor)) static void ReadSettings(void) {
   if (at != NULL) fault.at = atol(at);
   if (fault.at > 0) ReadDeed(getenv("CACHEREADY_FAULT_DO"));
   snprintf(fault.prefix, sizeof fault.prefix, "%s", prefix);
-}
-
-static void PathOfDescriptor(int descriptor, char* path) {
-  char link[64];
-  snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
-  const ssize_t length = readlink(link, path, PATH_MAX - 1);
-  path[length > 0 ? length : 0] = '\0';
-}
-
-static void AbsolutePath(int folder, const char* name, char* path) {
-  char base[PATH_MAX] = "";
-  if (name[0] != '/' && folder == AT_FDCWD && getcwd(base, sizeof base) == NULL) base[0] = '\0';
-  if (name[0] != '/' && folder != AT_FDCWD) PathOfDescriptor(folder, base);
-  if (snprintf(path, PATH_MAX, "%s%s%s", base, name[0] != '/' ? "/" : "", name) >= PATH_MAX) {
-    path[0] = '\0';
-  }
 }
 
 // Counts a call of these classes; what becomes of it.
@@ -157,8 +137,11 @@ static int ClassesOfOpen(int flags) {
   return (flags & O_ACCMODE) == O_RDONLY ? kRead : kChange;
 }
 
-static mode_t ModeOf(int flags, va_list rest) {
-  return (flags & (O_CREAT | O_TMPFILE)) ? va_arg(rest, mode_t) : 0;
+static int IsRefused(const char* way, int flags) {
+  const char* refused = getenv("CACHEREADY_FAULT_NO_DIRECT");
+  if (refused == NULL || strcmp(refused, way) != 0 || (flags & O_DIRECT) == 0) return 0;
+  errno = EINVAL;
+  return 1;
 }
 
 #define OPEN(name)                                                                   \
@@ -167,6 +150,7 @@ static mode_t ModeOf(int flags, va_list rest) {
     va_start(rest, flags);                                                           \
     const mode_t mode = ModeOf(flags, rest);                                         \
     va_end(rest);                                                                    \
+    if (IsRefused("read", flags)) return -1;                                         \
     if (CountAt("open", ClassesOfOpen(flags), AT_FDCWD, path) == kFailed) return -1; \
     return REAL(name)(path, flags, mode);                                            \
   }
@@ -188,6 +172,19 @@ int creat(const char* path, mode_t mode) { return open(path, O_WRONLY | O_CREAT 
 int creat64(const char* path, mode_t mode) { return creat(path, mode); }
 int __open_2(const char* path, int flags) { return open(path, flags); }
 int __open64_2(const char* path, int flags) { return open(path, flags); }
+
+// Only the flags of a file are set here; locks go through flock().
+#define FCNTL(name)                                                               \
+  int name(int descriptor, int command, ...) {                                    \
+    va_list rest;                                                                 \
+    va_start(rest, command);                                                      \
+    void* argument = va_arg(rest, void*);                                         \
+    va_end(rest);                                                                 \
+    if (command == F_SETFL && IsRefused("write", (int)(long)argument)) return -1; \
+    return REAL(name)(descriptor, command, argument);                             \
+  }
+FCNTL(fcntl)
+FCNTL(fcntl64)
 
 // ---- bytes
 
