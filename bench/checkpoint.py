@@ -4,6 +4,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -40,6 +41,27 @@ def make(cacheready, folder, layers):
     (folder / "config.json").write_text(json.dumps(config(layers)))
     subprocess.run([cacheready, "-q", "synth", "skeleton", "--config", folder / "config.json", "--weights", "normal",
                     "-o", folder / "src"], check=True, stdout=subprocess.DEVNULL)
+
+
+def make_published(cacheready, folder, size, layers=None, vocabulary=None, experts=None, tokenizer=None):
+    """folder/src: a checkpoint of a published size with random normal weights, or with fewer layers, tokens or experts."""
+    folder = pathlib.Path(folder)
+    skeleton = [cacheready, "-q", "synth", "skeleton"]
+    subprocess.run([*skeleton, "--size", size, "-o", folder / "skeleton"], check=True, stdout=subprocess.DEVNULL)
+    numbers = json.loads((folder / "skeleton/config.json").read_text())
+    shutil.rmtree(folder / "skeleton")
+    text = numbers["text_config"]
+    if layers:
+        text["num_hidden_layers"] = layers
+        # One layer has attention: a linear one would be no smaller.
+        text["layer_types"] = text["layer_types"][:layers] if layers > 1 else ["full_attention"]
+    if vocabulary:
+        text["vocab_size"] = vocabulary
+    if experts:
+        text["num_experts"] = experts
+    (folder / "config.json").write_text(json.dumps(numbers))
+    subprocess.run([*skeleton, "--config", folder / "config.json", "--weights", "normal", "-o", folder / "src",
+                    *(["--tokenizer-from", tokenizer] if tokenizer else [])], check=True, stdout=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

@@ -68,12 +68,9 @@ class MoeLayerBench {
   }
 
   Json Run() {
-    Json result = {{"benchmark", "moe_layer"},
-                   {"experts", model_->info().experts},
-                   {"hidden", model_->info().hidden},
-                   {"expert_width", model_->info().expert_width},
-                   {"bytes", ExpertBytes()},
-                   {"threads", NumThreads()},
+    Json result = {{"benchmark", "moe_layer"},        {"experts", model_->info().experts},
+                   {"hidden", model_->info().hidden}, {"expert_width", model_->info().expert_width},
+                   {"bytes", ExpertBytes()},          {"threads", NumThreads()},
                    {"rounds", options_.rounds}};
     for (const std::int64_t tokens : options_.tokens) {
       for (const std::string& name : options_.numerics) {
@@ -110,8 +107,7 @@ class MoeLayerBench {
     std::vector<double> reading, computing, together, read_share;
     double operations = 0;
     for (int round = 0; round < options_.rounds; ++round) {
-      reading.push_back(
-          SecondsOf([&] { store().LoadExperts(layer_index_, experts_, stop); }));
+      reading.push_back(SecondsOf([&] { store().LoadExperts(layer_index_, experts_, stop); }));
       const double before = AllProducts().operations;
       computing.push_back(SecondsOf([&] { ParallelFor(count, run); }));
       operations = AllProducts().operations - before;
