@@ -71,8 +71,8 @@ void AllowManyFiles() {
   setrlimit(RLIMIT_NOFILE, &limit);  // refused: opening the one too many will say so
 }
 
-// Memory of one layer serves the next: giving it back and having the kernel clear it anew costs more
-// than the smaller matrices' arithmetic.
+// Memory of one layer serves the next: giving it back and having the kernel clear it anew costs
+// more than the smaller matrices' arithmetic.
 void KeepFreedMemory() {
 #ifdef __GLIBC__
   mallopt(M_MMAP_THRESHOLD, 32 << 20);

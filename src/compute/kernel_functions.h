@@ -78,6 +78,7 @@ struct DeltaStep {
   void Silu(std::int64_t count, float* x);                                                  \
   void GatedDeltaStep(const DeltaStep& step);                                               \
   void RoundBf16(std::int64_t count, float* x);                                             \
+  float QuantizeE4m3(const float* x, std::int64_t count, float* codes);                     \
   void NarrowBf16(const float* from, std::int64_t count, std::uint16_t* to);                \
   void MultiplyBf16Amx(const Bf16Product& p);                                               \
   void MultiplyBf16Avx512(const Bf16Product& p);                                            \

@@ -15,8 +15,8 @@ namespace {
 #define CACHEREADY_KERNEL_TABLE(isa)                                                          \
   Kernels {                                                                                   \
 #isa, isa::MultiplyPanel, isa::Transpose, isa::MultiplyAdd, isa::Exponentials, isa::Silu, \
-        isa::GatedDeltaStep, isa::RoundBf16, isa::NarrowBf16, isa::MultiplyBf16Amx,           \
-        isa::MultiplyBf16Avx512                                                               \
+        isa::GatedDeltaStep, isa::RoundBf16, isa::QuantizeE4m3, isa::NarrowBf16,              \
+        isa::MultiplyBf16Amx, isa::MultiplyBf16Avx512                                         \
   }
 
 #if defined(__x86_64__)

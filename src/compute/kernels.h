@@ -30,6 +30,9 @@ struct Kernels {
   void (*delta_step)(const DeltaStep& step);
   // x[i] = x[i] rounded to bf16
   void (*round_bf16)(std::int64_t count, float* x);
+  // Returns the scale, the largest |x[i]| over 448 (1e-10 at least is taken for it); codes[i] =
+  // x[i] over it, rounded to E4M3.
+  float (*quantize_e4m3)(const float* x, std::int64_t count, float* codes);
   // to[i] = the bits of from[i] rounded to bf16
   void (*narrow_bf16)(const float* from, std::int64_t count, std::uint16_t* to);
   // Two bf16 products, each what an instruction computes, and emulated to the bit where there is

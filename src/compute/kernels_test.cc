@@ -210,6 +210,26 @@ TEST_P(EveryInstructionSet, GivesThePortableBitsForTheElementwiseLoops) {
   }
 }
 
+TEST_P(EveryInstructionSet, QuantizesToTheNearestE4m3OfTheLargestOver448) {
+  for (const std::int64_t count : {1, 5, 16, 31, 128, 200}) {
+    std::vector<float> x = NormalVector(count, 8);
+    for (std::size_t i = 0; i < x.size(); i += 3) x[i] *= std::exp2(-static_cast<float>(i % 23));
+    if (count == 5) x = {0, -0.0f, 0, 0, 0};
+    float largest = 1e-10f;
+    for (const float value : x) largest = std::max(largest, std::fabs(value));
+    std::vector<float> codes(x.size());
+    const float scale = kernels().quantize_e4m3(x.data(), count, codes.data());
+    EXPECT_EQ(scale, largest / 448.0f);
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      EXPECT_EQ(codes[i], E4m3ToFloat(FloatToE4m3(x[i] / scale))) << count << " " << i;
+    }
+  }
+  std::vector<float> codes(2);
+  const float with_nan[] = {1.0f, NAN};
+  EXPECT_TRUE(std::isnan(kernels().quantize_e4m3(with_nan, 2, codes.data())));
+  EXPECT_TRUE(std::isnan(codes[0]) && std::isnan(codes[1]));
+}
+
 TEST_P(EveryInstructionSet, GivesThePortableBitsForTheDeltaRule) {
   for (const std::int64_t value_dim : {1, 8, 24, 32, 50}) {
     const std::int64_t key_dim = 19;

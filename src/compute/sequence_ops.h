@@ -102,5 +102,8 @@ void RequireFinite(const Matrix& x, const char* where);
 double SquaredNorm(std::span<const float> x);  // fp64 accumulation, increasing index
 double SquaredDistance(std::span<const float> a, std::span<const float> b);  // likewise
 double Dot(std::span<const float> a, std::span<const float> b);              // likewise
+// The same bits for every row, many at once.
+std::vector<double> SquaredNorms(const Matrix& x);
+std::vector<double> SquaredDistances(const Matrix& a, const Matrix& b);
 
 }  // namespace cacheready

@@ -323,6 +323,18 @@ TEST(Distances, AreTakenInDouble) {
   EXPECT_EQ(SquaredNorm(std::vector<float>{1e-30f, 1e10f}), double{1e10f} * 1e10f + 0.0);
 }
 
+TEST(Distances, OfManyRowsAreThoseOfEach) {
+  for (const std::int64_t rows : {0, 1, 7, 8, 19}) {
+    const Matrix a = Normals(rows, 133, 21), b = Normals(rows, 133, 22);
+    const std::vector<double> norms = SquaredNorms(a), distances = SquaredDistances(a, b);
+    ASSERT_EQ(norms.size(), static_cast<std::size_t>(rows));
+    for (std::int64_t r = 0; r < rows; ++r) {
+      EXPECT_EQ(norms[static_cast<std::size_t>(r)], SquaredNorm(a.row(r)));
+      EXPECT_EQ(distances[static_cast<std::size_t>(r)], SquaredDistance(a.row(r), b.row(r)));
+    }
+  }
+}
+
 TEST(AddInto, AddsElementwise) {
   Matrix a = Normals(3, 4, 19);
   const Matrix before = a, b = Normals(3, 4, 20);

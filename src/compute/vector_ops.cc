@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <functional>
+#include <vector>
 
 #include "base/error.h"
 #include "base/math.h"
@@ -235,6 +236,49 @@ void RequireFinite(const Matrix& x, const char* where) {
            std::isnan(x.at(r, c)) ? "NaN" : "infinite");
     }
   }
+}
+
+namespace {
+
+// Chains that run side by side: one alone waits for each of its additions.
+constexpr std::int64_t kChains = 8;
+
+// sums[r] of the rows of x: term(value of row r, column c), in increasing c.
+template <typename Term>
+std::vector<double> SumRows(const Matrix& x, Term term) {
+  std::vector<double> sums(static_cast<std::size_t>(x.rows()));
+  for (std::int64_t first = 0; first < x.rows(); first += kChains) {
+    const std::int64_t rows = std::min(kChains, x.rows() - first);
+    std::int64_t row[kChains];
+    for (std::int64_t l = 0; l < kChains; ++l) row[l] = first + std::min(l, rows - 1);
+    double chains[kChains] = {};
+    for (std::int64_t c = 0; c < x.cols(); ++c) {
+      for (std::int64_t l = 0; l < kChains; ++l) chains[l] += term(row[l], c);
+    }
+    std::copy_n(chains, rows, sums.begin() + first);
+  }
+  return sums;
+}
+
+}  // namespace
+
+std::vector<double> SquaredNorms(const Matrix& x) {
+  const float* values = x.values().data();
+  return SumRows(x, [values, cols = x.cols()](std::int64_t r, std::int64_t c) {
+    const double value = static_cast<double>(values[r * cols + c]);
+    return value * value;
+  });
+}
+
+std::vector<double> SquaredDistances(const Matrix& a, const Matrix& b) {
+  CR_CHECK(a.rows() == b.rows() && a.cols() == b.cols(), "[{}, {}] and [{}, {}]", a.rows(),
+           a.cols(), b.rows(), b.cols());
+  const float *left = a.values().data(), *right = b.values().data();
+  return SumRows(a, [left, right, cols = a.cols()](std::int64_t r, std::int64_t c) {
+    const std::int64_t at = r * cols + c;
+    const double difference = static_cast<double>(left[at]) - static_cast<double>(right[at]);
+    return difference * difference;
+  });
 }
 
 double SquaredNorm(std::span<const float> x) { return Dot(x, x); }

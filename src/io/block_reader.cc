@@ -2,17 +2,14 @@
 #include "io/block_reader.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <new>
 
 #include "base/error.h"
-#include "io/page_area.h"
 
 namespace cacheready {
 namespace {
@@ -56,16 +53,12 @@ BlockReader::BlockReader(int descriptor, const std::filesystem::path& path, Read
   if (num_blocks() > 1) thread_ = std::jthread([this] { ReadAhead(); });
 }
 
-// Whole blocks are made of huge pages where the kernel can: O_DIRECT takes each page by itself.
+// Pages of their own, huge where the kernel can: O_DIRECT takes each by itself, and they go when
+// the reader does.
 void BlockReader::MakeBlocks() {
-  const bool whole = num_blocks() > 1;
-  const std::size_t size = whole ? kBlockBytes : WholePages(file_.size);
+  const std::size_t size = num_blocks() > 1 ? kBlockBytes : WholePages(file_.size);
   for (std::uint64_t n = 0; n < std::min<std::uint64_t>(num_blocks(), kBlocksOfReader); ++n) {
-    auto* memory =
-        static_cast<std::byte*>(std::aligned_alloc(whole ? kHugePage : kReadAlignment, size));
-    if (memory == nullptr) throw std::bad_alloc();
-    blocks_.at(n).memory.reset(memory);
-    if (whole) madvise(memory, size, MADV_HUGEPAGE);  // only a hint
+    blocks_.at(n).memory.emplace(size, nullptr);
   }
 }
 
@@ -81,7 +74,7 @@ void BlockReader::ReadBlock(std::uint64_t number) {
   Block& block = BlockOf(number);
   const std::uint64_t begin = number * kBlockBytes;
   const std::uint64_t end = std::min(file_.size, begin + kBlockBytes);
-  std::byte* to = block.memory.get();
+  std::byte* to = block.memory->address();
   block.bytes = {to, static_cast<std::size_t>(end - begin)};
   try {
     pieces_.clear();

@@ -7,10 +7,8 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
-#include <cstdlib>
 #include <exception>
 #include <filesystem>
-#include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -18,6 +16,7 @@
 #include <vector>
 
 #include "io/descriptor.h"
+#include "io/page_area.h"
 #include "io/read_way.h"
 
 namespace cacheready {
@@ -47,11 +46,8 @@ class BlockReader {
   std::span<std::byte> Next();
 
  private:
-  struct Free {
-    void operator()(std::byte* memory) const { std::free(memory); }
-  };
   struct Block {
-    std::unique_ptr<std::byte, Free> memory;
+    std::optional<PageArea> memory;
     std::span<std::byte> bytes;
     std::exception_ptr error;
   };

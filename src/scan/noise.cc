@@ -10,10 +10,11 @@
 namespace cacheready {
 
 std::vector<float> RelativeDistances(const Matrix& found, const Matrix& reference) {
+  const std::vector<double> differences = SquaredDistances(found, reference);
+  const std::vector<double> norms = SquaredNorms(reference);
   std::vector<float> distances;
-  for (std::int64_t r = 0; r < reference.rows(); ++r) {
-    const double difference = SquaredDistance(found.row(r), reference.row(r));
-    const double norm = SquaredNorm(reference.row(r));
+  for (std::size_t r = 0; r < norms.size(); ++r) {
+    const double difference = differences[r], norm = norms[r];
     const double relative = norm > 0 ? std::sqrt(difference / norm) : (difference > 0 ? 1.0 : 0.0);
     distances.push_back(static_cast<float>(relative));
   }

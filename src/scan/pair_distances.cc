@@ -47,9 +47,7 @@ struct NormedBlock {
       : block(outputs), squared_norms(outputs.outputs.size()) {
     ParallelFor(static_cast<std::int64_t>(squared_norms.size()), [&](std::int64_t expert) {
       const auto e = static_cast<std::size_t>(expert);
-      for (std::int64_t r = 0; r < block.outputs[e].rows(); ++r) {
-        squared_norms[e].push_back(SquaredNorm(block.outputs[e].row(r)));
-      }
+      squared_norms[e] = SquaredNorms(block.outputs[e]);
     });
   }
 };

@@ -33,8 +33,8 @@ TokenProducts MakeProducts(std::span<const Matrix> outputs, std::int64_t t) {
   for (std::size_t e = 0; e < outputs.size(); ++e) {
     const std::span<const float> f = outputs[e].row(t);
     std::copy(f.begin(), f.end(), token.rows.row(static_cast<std::int64_t>(e)).begin());
-    token.squared_norm.push_back(SquaredNorm(f));
   }
+  token.squared_norm = SquaredNorms(token.rows);
   token.products = MatMul(*MakeDenseMatrix(token.rows), PackedTokens(token.rows));
   return token;
 }
