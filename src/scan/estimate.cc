@@ -64,7 +64,7 @@ double FlopsOfLayer(const ModelInfo& info, const ScanOptions& options) {
   const ScanSize size = SizeOf(options);
   const std::int64_t sampled =
       std::min(options.sample_per_side, size.tokens * info.top_k / info.experts + 1);
-  const std::int64_t of_each = 2 * (kProbeNoiseTokens + sampled) + kProbeTokens + kProbeTokens +
+  const std::int64_t of_each = 2 * (kProbeNoiseTokens + sampled) + kProbeTokens +
                                2 * std::min(options.neighbour_tokens, sampled);
   const double runs = static_cast<double>(kPasses * size.batch * info.top_k) +
                       static_cast<double>(info.experts * of_each);
@@ -85,7 +85,7 @@ MemoryUse ScanMemory(const Model& model, const ScanOptions& options) {
   use.held_bytes += static_cast<std::uint64_t>(
       3 * RecordBytes(info, options) + kPasses * SizeOf(options).batch * info.hidden * 4 +
       std::int64_t{4} * 3 * info.expert_width * info.hidden * 4 +
-      2 * info.experts * info.experts * 8);
+      2 * info.experts * info.experts * 8 + kProbeTokens * info.experts * info.experts / 2 * 4);
   const std::int64_t sampled =
       kProbeTokens + 2 * (options.pairs_per_expert + 1) * options.sample_per_side;
   use.output_rows = std::max({use.output_rows, SizeOf(options).tokens * Ranked(info),

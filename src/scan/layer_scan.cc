@@ -159,7 +159,7 @@ LayerRecord ScanLayer(const Checkpoint& checkpoint, const ScanText& text,
   Neighbours neighbours = FindNeighbours(probe);
   record.pairs = MeasurePairs(
       moe, reference.x, Requests(candidates, NeighbourPairs(neighbours, candidates), options),
-      {record.samples, text.probe_rows}, options.memory_bytes, options.numerics);
+      {record.samples, text.probe_rows, &probe}, options.memory_bytes, options.numerics);
   record.nearest = std::move(neighbours.nearest);
   record.nearest_distance = std::move(neighbours.distance);
   Detail(fmt::format("layer {}: {} of {} pairs are candidates", layer, candidates.size(),

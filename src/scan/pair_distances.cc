@@ -16,17 +16,22 @@ std::span<const std::int32_t> Prefix(const std::vector<std::int32_t>& tokens, st
   return {tokens.data(), std::min(tokens.size(), static_cast<std::size_t>(count))};
 }
 
-// Rows each expert must run on: the probe and the sampled tokens of its partners and of itself.
+// Rows each expert must run on: the sampled tokens of its partners and of itself, and the probe if
+// it is in a candidate.
 std::vector<std::vector<std::int32_t>> NeededRows(std::span<const PairRequest> requests,
                                                   const PairTokens& tokens) {
   std::vector<std::vector<std::int32_t>> needed(tokens.samples.size());
+  std::vector<bool> has_probe(needed.size(), false);
   const auto add = [](std::vector<std::int32_t>& rows, std::span<const std::int32_t> more) {
     rows.insert(rows.end(), more.begin(), more.end());
   };
   for (const PairRequest& request : requests) {
     for (const std::int32_t member : {request.pair.i, request.pair.j}) {
       auto& rows = needed[static_cast<std::size_t>(member)];
-      if (rows.empty()) add(rows, tokens.probe_rows);
+      if (request.candidate && !has_probe[static_cast<std::size_t>(member)]) {
+        add(rows, tokens.probe_rows);
+        has_probe[static_cast<std::size_t>(member)] = true;
+      }
       for (const std::int32_t side : {request.pair.i, request.pair.j}) {
         const ExpertSample& sample = tokens.samples[static_cast<std::size_t>(side)];
         add(rows, Prefix(sample.tokens, request.tokens));
@@ -104,6 +109,9 @@ std::vector<PairRecord> MeasurePairs(const MoeBlock& moe, const Matrix& x,
     records[n].i = requests[n].pair.i;
     records[n].j = requests[n].pair.j;
     records[n].candidate = requests[n].candidate;
+    if (!requests[n].candidate) {
+      records[n].probe_distance = tokens.probe->TokenDistances(records[n].i, records[n].j);
+    }
   }
   const auto fill = [&](const OutputBlock& block) {
     const Phase inner_phase("distances of pairs");
@@ -118,7 +126,9 @@ std::vector<PairRecord> MeasurePairs(const MoeBlock& moe, const Matrix& x,
                record.larger_norm_on_i);
       FillSide(normed, request.pair, side(record.j), record.difference_on_j,
                record.larger_norm_on_j);
-      FillProbe(normed, request.pair, tokens.probe_rows, record.probe_distance);
+      if (request.candidate) {
+        FillProbe(normed, request.pair, tokens.probe_rows, record.probe_distance);
+      }
     });
   };
   ForEachOutputBlock(moe, x, NeededRows(requests, tokens), budget_bytes, fill, numerics);

@@ -9,6 +9,7 @@
 #include "model/model.h"
 #include "records/scan_record.h"
 #include "scan/candidates.h"
+#include "scan/probe.h"
 #include "tensor/matrix.h"
 
 namespace cacheready {
@@ -23,9 +24,11 @@ struct PairRequest {
 struct PairTokens {
   std::span<const ExpertSample> samples;     // [experts]
   std::span<const std::int32_t> probe_rows;  // rows of x, ascending
+  const PairSums* probe = nullptr;           // of all pairs on probe_rows
 };
 
-// One record a request, in order: exact differences on the samples of both sides and on the probe.
+// One record a request, in order: exact differences on the samples of both sides, and on the probe
+// for candidates. What the probe has of other pairs, which are far, is exact enough.
 std::vector<PairRecord> MeasurePairs(const MoeBlock& moe, const Matrix& x,
                                      std::span<const PairRequest> requests,
                                      const PairTokens& tokens, std::uint64_t budget_bytes,

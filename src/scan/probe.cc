@@ -18,7 +18,7 @@ namespace cacheready {
 namespace {
 
 constexpr double kDirectBelow = 4e-4;         // of the larger squared norm
-constexpr std::int64_t kTokensPerBatch = 16;  // held at once
+constexpr std::int64_t kTokensPerBatch = 16;  // held at once, or more for many threads
 
 // All experts on one token.
 struct TokenProducts {
@@ -40,7 +40,7 @@ TokenProducts MakeProducts(std::span<const Matrix> outputs, std::int64_t t) {
 }
 
 // Pairs (i, j > i) of one token.
-void AddRow(const TokenProducts& token, std::int64_t i, PairSums& sums) {
+void AddRow(const TokenProducts& token, std::int64_t number, std::int64_t i, PairSums& sums) {
   for (std::int64_t j = i + 1; j < token.rows.rows(); ++j) {
     const double norm_i = token.squared_norm[static_cast<std::size_t>(i)];
     const double norm_j = token.squared_norm[static_cast<std::size_t>(j)];
@@ -49,7 +49,7 @@ void AddRow(const TokenProducts& token, std::int64_t i, PairSums& sums) {
     if (difference < kDirectBelow * larger) {
       difference = SquaredDistance(token.rows.row(i), token.rows.row(j));
     }
-    sums.Add(i, j, difference, larger);
+    sums.AddToken(number, i, j, difference, larger);
   }
 }
 
@@ -61,18 +61,30 @@ double PairSums::Distance(std::int64_t i, std::int64_t j) const {
   return std::sqrt(difference_[index] / larger_[index]);
 }
 
-void AddTokens(std::span<const Matrix> outputs, PairSums& sums) {
+std::vector<float> PairSums::TokenDistances(std::int64_t i, std::int64_t j) const {
+  std::vector<float> distances;
+  for (std::int64_t token = 0; token < kept_tokens_; ++token) {
+    const float ratio = ratios_[Kept(token, i, j)];
+    distances.push_back(ratio > 0 ? std::sqrt(ratio) : 0.0f);  // 0 / 0 is none
+  }
+  return distances;
+}
+
+void AddTokens(std::span<const Matrix> outputs, std::int64_t first_number, PairSums& sums) {
   const Phase phase("distances on the probe");
   const std::int64_t tokens = outputs[0].rows();
-  for (std::int64_t first = 0; first < tokens; first += kTokensPerBatch) {
-    const std::int64_t count = std::min(kTokensPerBatch, tokens - first);
+  const std::int64_t batch_tokens = std::max(kTokensPerBatch, std::int64_t{2} * NumThreads());
+  for (std::int64_t first = 0; first < tokens; first += batch_tokens) {
+    const std::int64_t count = std::min(batch_tokens, tokens - first);
     std::vector<TokenProducts> batch(static_cast<std::size_t>(count));
     ParallelFor(count, [&](std::int64_t t) {
       batch[static_cast<std::size_t>(t)] = MakeProducts(outputs, first + t);
     });
     // An expert owns its row of the sums and adds tokens in order: same bits for any thread count.
     ParallelFor(sums.experts(), [&](std::int64_t i) {
-      for (const TokenProducts& token : batch) AddRow(token, i, sums);
+      for (std::int64_t t = 0; t < count; ++t) {
+        AddRow(batch[static_cast<std::size_t>(t)], first_number + first + t, i, sums);
+      }
     });
   }
 }
@@ -81,12 +93,18 @@ PairSums ProbeDistances(const MoeBlock& moe, const Matrix& x,
                         std::span<const std::int32_t> probe_rows, std::uint64_t budget_bytes,
                         Numerics numerics) {
   const Phase phase("outputs on the probe");
-  PairSums sums(static_cast<std::int64_t>(moe.experts.size()));
+  PairSums sums(static_cast<std::int64_t>(moe.experts.size()),
+                static_cast<std::int64_t>(probe_rows.size()));
+  std::int64_t added = 0;
   const std::vector<std::vector<std::int32_t>> needed(
       moe.experts.size(), std::vector<std::int32_t>(probe_rows.begin(), probe_rows.end()));
   ForEachOutputBlock(
       moe, x, needed, budget_bytes,
-      [&](const OutputBlock& block) { AddTokens(block.outputs, sums); }, numerics);
+      [&](const OutputBlock& block) {
+        AddTokens(block.outputs, added, sums);
+        added += block.outputs.front().rows();
+      },
+      numerics);
   return sums;
 }
 

@@ -12,19 +12,32 @@
 
 namespace cacheready {
 
-// Sums over probe tokens, from which the distance of a pair is a ratio.
+// Sums over probe tokens, from which the distance of a pair is a ratio; and that of each of the
+// first `kept_tokens`.
 class PairSums {
  public:
-  explicit PairSums(std::int64_t experts)
+  explicit PairSums(std::int64_t experts, std::int64_t kept_tokens = 0)
       : experts_(experts),
+        kept_tokens_(kept_tokens),
         difference_(static_cast<std::size_t>(experts * experts), 0.0),
-        larger_(static_cast<std::size_t>(experts * experts), 0.0) {}
+        larger_(static_cast<std::size_t>(experts * experts), 0.0),
+        ratios_(static_cast<std::size_t>(kept_tokens * pairs())) {}
   std::int64_t experts() const { return experts_; }
+  std::int64_t pairs() const { return experts_ * (experts_ - 1) / 2; }
+  std::int64_t kept_tokens() const { return kept_tokens_; }
   // Adds one token's |f_i - f_j|^2 and max(|f_i|^2, |f_j|^2), i < j.
   void Add(std::int64_t i, std::int64_t j, double difference, double larger) {
     difference_[Index(i, j)] += difference;
     larger_[Index(i, j)] += larger;
   }
+  // The same, of token `token`, whose ratio is kept.
+  void AddToken(std::int64_t token, std::int64_t i, std::int64_t j, double difference,
+                double larger) {
+    Add(i, j, difference, larger);
+    if (token < kept_tokens_) ratios_[Kept(token, i, j)] = static_cast<float>(difference / larger);
+  }
+  // |f_i - f_j| / max(|f_i|, |f_j|) of each kept token, 0 if both are 0; i < j.
+  std::vector<float> TokenDistances(std::int64_t i, std::int64_t j) const;
   // sqrt(sum_t |f_i - f_j|^2 / sum_t max(|f_i|^2, |f_j|^2)); 0 if both sums are 0. Symmetric.
   double Distance(std::int64_t i, std::int64_t j) const;
 
@@ -32,16 +45,20 @@ class PairSums {
   std::size_t Index(std::int64_t i, std::int64_t j) const {
     return static_cast<std::size_t>(i * experts_ + j);
   }
-  std::int64_t experts_;
+  std::size_t Kept(std::int64_t token, std::int64_t i, std::int64_t j) const {
+    return static_cast<std::size_t>(token * pairs() + i * experts_ - i * (i + 1) / 2 + j - i - 1);
+  }
+  std::int64_t experts_, kept_tokens_;
   std::vector<double> difference_, larger_;
+  std::vector<float> ratios_;  // of squares, [kept tokens][pairs]
 };
 
-// Adds tokens to `sums`; outputs[e] is [tokens, hidden]. Inner products come from the fp32 kernels;
-// where a squared distance is so small a part of the norms that their rounding would show, it is
-// taken again from the differences in fp64.
-void AddTokens(std::span<const Matrix> outputs, PairSums& sums);
+// Adds tokens, `first` of them and on, to `sums`; outputs[e] is [tokens, hidden]. Inner products
+// come from the fp32 kernels; where a squared distance is so small a part of the norms that their
+// rounding would show, it is taken again from the differences in fp64.
+void AddTokens(std::span<const Matrix> outputs, std::int64_t first, PairSums& sums);
 
-// All experts on the given rows of x.
+// All experts on the given rows of x, the ratios of all of them kept.
 PairSums ProbeDistances(const MoeBlock& moe, const Matrix& x,
                         std::span<const std::int32_t> probe_rows, std::uint64_t budget_bytes,
                         Numerics numerics = Numerics::kFp32Chain);
