@@ -1,13 +1,34 @@
 """What a disk does at best, and files that are not in the page cache: shared by benchmarks."""
 # SPDX-License-Identifier: Apache-2.0
 import concurrent.futures
+import contextlib
 import mmap
 import os
 import pathlib
+import shutil
+import signal
 import subprocess
+import sys
+import tempfile
 import time
 
 READERS, PIECE, BLOCK = 8, 1 << 20, 4 << 20
+
+
+@contextlib.contextmanager
+def scratch(folder, name, needed_gb=0):
+    """A new folder below `folder`, which is removed also when the benchmark is stopped. Ends it where space is short."""
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free / 1e9
+    if free < needed_gb:
+        sys.exit(f"{folder}: {needed_gb:.0f} GB are needed, {free:.0f} are free")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(1))  # through the removal below
+    work = pathlib.Path(tempfile.mkdtemp(prefix=name + ".", dir=folder))
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work)
 
 
 def files(folder):

@@ -20,6 +20,7 @@
 #include "compute/random_weights.h"
 #include "compute/test_matrices.h"
 #include "peak.h"
+#include "summary.h"
 
 namespace cacheready {
 namespace {
@@ -47,16 +48,6 @@ double SecondsOf(const std::function<void()>& work) {
   const auto begin = now();
   work();
   return std::chrono::duration<double>(now() - begin).count();
-}
-
-// Rates of single runs.
-Json Summary(std::vector<double> rates) {
-  std::ranges::sort(rates);
-  const double median = rates[rates.size() / 2];
-  return {{"median", median},
-          {"min", rates.front()},
-          {"max", rates.back()},
-          {"spread", (rates.back() - rates.front()) / median}};
 }
 
 double PeakRate(const PeakLoop& peak) {

@@ -16,6 +16,7 @@
 #include "compute/product_totals.h"
 #include "model/expert_pass.h"
 #include "model/weight_store.h"
+#include "summary.h"
 
 namespace cacheready {
 namespace {
@@ -34,15 +35,6 @@ double SecondsOf(Work work) {
   const double begin = Seconds();
   work();
   return Seconds() - begin;
-}
-
-Json Summary(std::vector<double> values) {
-  std::ranges::sort(values);
-  const double median = values[values.size() / 2];
-  return {{"median", median},
-          {"min", values.front()},
-          {"max", values.back()},
-          {"spread", (values.back() - values.front()) / median}};
 }
 
 Matrix NormalTokens(std::int64_t tokens, std::int64_t hidden) {
@@ -104,7 +96,7 @@ class MoeLayerBench {
     };
     const auto count = static_cast<std::int64_t>(experts_.size());
     const std::atomic<bool> stop = false;
-    std::vector<double> reading, computing, together, read_share;
+    std::vector<double> reading, computing, together, over_slower;
     double operations = 0;
     for (int round = 0; round < options_.rounds; ++round) {
       reading.push_back(SecondsOf([&] { store().LoadExperts(layer_index_, experts_, stop); }));
@@ -113,7 +105,7 @@ class MoeLayerBench {
       operations = AllProducts().operations - before;
       DropAll();
       together.push_back(SecondsOf([&] { ForEachExpert(*layer_->moe(), experts_, run); }));
-      read_share.push_back(together.back() / std::max(reading.back(), computing.back()));
+      over_slower.push_back(together.back() / std::max(reading.back(), computing.back()));
     }
     const double median = Summary(computing)["median"];
     return {{"tokens", tokens},
@@ -122,7 +114,7 @@ class MoeLayerBench {
             {"compute_seconds", Summary(computing)},
             {"compute_tflops", operations / median / 1e12},
             {"together_seconds", Summary(together)},
-            {"together_over_slower", Summary(read_share)},
+            {"together_over_slower", Summary(over_slower)},
             {"compute_over_read", median / Summary(reading)["median"].get<double>()}};
   }
 

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
@@ -15,6 +14,7 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "base/random.h"
+#include "io/descriptor.h"
 #include "tensor/float_formats.h"
 
 namespace cacheready {
@@ -85,24 +85,23 @@ std::vector<std::byte> ValuesOf(const NewTensor& tensor, std::uint64_t stream, s
 class WritableFile {
  public:
   explicit WritableFile(const std::filesystem::path& path)
-      : path_(path), descriptor_(open(path.c_str(), O_WRONLY | O_CLOEXEC)) {
-    if (descriptor_ < 0) Stop();
+      : path_(path),
+        descriptor_(RetryInterrupted([&] { return open(path.c_str(), O_WRONLY | O_CLOEXEC); })) {
+    if (descriptor_.get() < 0) Stop();
   }
-  ~WritableFile() { close(descriptor_); }
-  WritableFile(const WritableFile&) = delete;
-  WritableFile& operator=(const WritableFile&) = delete;
 
   void Write(std::span<const std::byte> bytes, std::uint64_t at) const {
     while (!bytes.empty()) {
-      const ssize_t done = pwrite(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(at));
-      if (done < 0 && errno == EINTR) continue;
+      const ssize_t done = RetryInterrupted([&] {
+        return pwrite(descriptor_.get(), bytes.data(), bytes.size(), static_cast<off_t>(at));
+      });
       if (done < 0) Stop();
       bytes = bytes.subspan(static_cast<std::size_t>(done));
       at += static_cast<std::uint64_t>(done);
     }
   }
   void Sync() const {
-    if (fsync(descriptor_) != 0) Stop();
+    if (fsync(descriptor_.get()) != 0) Stop();
   }
 
  private:
@@ -111,7 +110,7 @@ class WritableFile {
   }
 
   std::filesystem::path path_;
-  int descriptor_;
+  Descriptor descriptor_;
 };
 
 struct Piece {
