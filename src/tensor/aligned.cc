@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tensor/aligned.h"
 
+#include <sanitizer/asan_interface.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -30,6 +31,7 @@ class LargeBlocks {
       while (!waiting_.empty() && used_ + waiting_bytes_ + size > most) FreeOldest();
       block = {Make(size), size};
     }
+    ASAN_UNPOISON_MEMORY_REGION(block.memory, block.size);
     used_ += block.size;
     most_ = std::max(most_, used_);
     sizes_.emplace(block.memory, block.size);
@@ -41,6 +43,7 @@ class LargeBlocks {
     const auto found = sizes_.find(memory);
     used_ -= found->second;
     waiting_bytes_ += found->second;
+    ASAN_POISON_MEMORY_REGION(memory, found->second);  // a use after Give is still an error
     waiting_.push_back({memory, found->second});
     sizes_.erase(found);
   }
@@ -66,8 +69,10 @@ class LargeBlocks {
   }
 
   void FreeOldest() {
-    waiting_bytes_ -= waiting_.front().size;
-    ::operator delete(waiting_.front().memory, kPage);
+    const Block oldest = waiting_.front();
+    waiting_bytes_ -= oldest.size;
+    ASAN_UNPOISON_MEMORY_REGION(oldest.memory, oldest.size);
+    ::operator delete(oldest.memory, kPage);
     waiting_.erase(waiting_.begin());
   }
 

@@ -2,6 +2,7 @@
 #include "tensor/aligned.h"
 
 #include <gtest/gtest.h>
+#include <sanitizer/asan_interface.h>
 
 #include <cstdint>
 #include <cstring>
@@ -11,6 +12,14 @@
 
 namespace cacheready {
 namespace {
+
+#if defined(__SANITIZE_ADDRESS__)
+#define CACHEREADY_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define CACHEREADY_ASAN 1
+#endif
+#endif
 
 constexpr std::size_t kMiB = std::size_t{1} << 20;
 
@@ -30,6 +39,9 @@ TEST(AllocateLines, BeginsOnALineAndUsesLargeBlocksAgain) {
 }
 
 TEST(AllocateLines, KeepsNoMoreThanWasOnceInUse) {
+#if defined(CACHEREADY_ASAN) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers keep freed memory in quarantine, or shadows of it";
+#endif
   const std::uint64_t before = ResidentBytes();
   // Sizes that no earlier block serves: each must make room for itself.
   for (std::size_t size = 32 * kMiB; size <= 256 * kMiB; size *= 2) {
@@ -38,6 +50,21 @@ TEST(AllocateLines, KeepsNoMoreThanWasOnceInUse) {
     FreeLines(block, size);
   }
   EXPECT_LT(ResidentBytes(), before + (256 + 48) * kMiB);
+}
+
+TEST(AllocateLines, LeavesWaitingBlocksToAddressSanitizer) {
+#ifdef CACHEREADY_ASAN
+  auto* block = static_cast<char*>(AllocateLines(20 * kMiB));
+  EXPECT_EQ(__asan_region_is_poisoned(block, 20 * kMiB), nullptr);
+  FreeLines(block, 20 * kMiB);
+  EXPECT_TRUE(__asan_address_is_poisoned(block));
+  EXPECT_TRUE(__asan_address_is_poisoned(block + 20 * kMiB - 1));
+  EXPECT_EQ(AllocateLines(20 * kMiB), block);
+  EXPECT_EQ(__asan_region_is_poisoned(block, 20 * kMiB), nullptr);
+  FreeLines(block, 20 * kMiB);
+#else
+  GTEST_SKIP() << "not built with AddressSanitizer";
+#endif
 }
 
 TEST(Matrix, IsZeroUnlessAskedNotToBe) {
