@@ -119,7 +119,7 @@ std::vector<Way> WaysOf(const Options& options, std::string_view format) {
                   }});
   if (format == "fp8-block") {
     ways.push_back({"fp32-scaled", FmaPeak(), [](const EncodedMatrix& w, const Matrix& x) {
-                      const auto codes = std::make_shared<QuantizedTokens>(
+                      const auto codes = std::make_shared<PackedQuantizedTokens>(
                           QuantizeTokensE4m3(x, w.block_shape().cols));
                       return [=, &w] { sink = MatMulScaled(w, *codes).at(0, 0); };
                     }});

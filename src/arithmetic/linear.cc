@@ -63,7 +63,8 @@ Matrix Multiply(const Arithmetic& arithmetic, Role role, const EncodedMatrix& we
     return MultiplyInBf16(arithmetic, role, weight, x);
   }
   if (UsesQuantizedActivations(arithmetic, role, weight)) {
-    return MatMulScaled(weight, x.quantized(weight.block_shape().cols), arithmetic.dither_seed);
+    return MatMulScaled(weight, x.packed_quantized(weight.block_shape().cols),
+                        arithmetic.dither_seed);
   }
   MatMulOptions options{.reading = arithmetic.profile->reading,
                         .dither_seed = arithmetic.dither_seed};
@@ -80,9 +81,11 @@ const PackedTokens& LinearInput::packed() {
   return *packed_;
 }
 
-const QuantizedTokens& LinearInput::quantized(std::int64_t group) {
-  if (!quantized_ || quantized_->group != group) quantized_ = QuantizeTokensE4m3(x_, group);
-  return *quantized_;
+const PackedQuantizedTokens& LinearInput::packed_quantized(std::int64_t group) {
+  if (!packed_quantized_ || packed_quantized_->group != group) {
+    packed_quantized_.emplace(QuantizeTokensE4m3(x_, group));
+  }
+  return *packed_quantized_;
 }
 
 const Bf16Tokens& LinearInput::bf16(std::int64_t block) {
@@ -92,7 +95,9 @@ const Bf16Tokens& LinearInput::bf16(std::int64_t block) {
 }
 
 const Bf16Tokens& LinearInput::quantized_bf16(std::int64_t group) {
-  if (!quantized_bf16_ || quantized_bf16_group_ != group) quantized_bf16_.emplace(quantized(group));
+  if (!quantized_bf16_ || quantized_bf16_group_ != group) {
+    quantized_bf16_.emplace(QuantizeTokensE4m3(x_, group));
+  }
   quantized_bf16_group_ = group;
   return *quantized_bf16_;
 }

@@ -106,7 +106,7 @@ class LinearInput {
  public:
   explicit LinearInput(const Matrix& x) : x_(x) {}
   const PackedTokens& packed();
-  const QuantizedTokens& quantized(std::int64_t group);
+  const PackedQuantizedTokens& packed_quantized(std::int64_t group);
   // For weights whose scales are in blocks of `block` columns, see Bf16BlockColumns.
   const Bf16Tokens& bf16(std::int64_t block);
   const Bf16Tokens& quantized_bf16(std::int64_t group);
@@ -114,7 +114,7 @@ class LinearInput {
  private:
   const Matrix& x_;
   std::optional<PackedTokens> packed_;
-  std::optional<QuantizedTokens> quantized_;
+  std::optional<PackedQuantizedTokens> packed_quantized_;
   std::optional<Bf16Tokens> bf16_, quantized_bf16_;
   std::int64_t bf16_block_ = 0, quantized_bf16_group_ = 0;
 };

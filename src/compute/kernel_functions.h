@@ -68,20 +68,20 @@ struct DeltaStep {
   float* out = nullptr;      // [value_dim]
 };
 
-#define CACHEREADY_DECLARE_KERNELS(isa)                                                     \
-  namespace isa {                                                                           \
-  void MultiplyPanel(const PanelProduct& p);                                                \
-  void Transpose(const float* const* from, std::int64_t rows, std::int64_t cols, float* to, \
-                 std::int64_t to_stride);                                                   \
-  void MultiplyAdd(const float* a, const float* b, std::int64_t count, float* sum);         \
-  void Exponentials(std::int64_t count, float* x);                                          \
-  void Silu(std::int64_t count, float* x);                                                  \
-  void GatedDeltaStep(const DeltaStep& step);                                               \
-  void RoundBf16(std::int64_t count, float* x);                                             \
-  float QuantizeE4m3(const float* x, std::int64_t count, float* codes);                     \
-  void NarrowBf16(const float* from, std::int64_t count, std::uint16_t* to);                \
-  void MultiplyBf16Amx(const Bf16Product& p);                                               \
-  void MultiplyBf16Avx512(const Bf16Product& p);                                            \
+#define CACHEREADY_DECLARE_KERNELS(isa)                                                   \
+  namespace isa {                                                                         \
+  void MultiplyPanel(const PanelProduct& p);                                              \
+  void Transpose(const void* const* from, std::int64_t rows, std::int64_t cols, void* to, \
+                 std::int64_t to_stride);                                                 \
+  void MultiplyAdd(const float* a, const float* b, std::int64_t count, float* sum);       \
+  void Exponentials(std::int64_t count, float* x);                                        \
+  void Silu(std::int64_t count, float* x);                                                \
+  void GatedDeltaStep(const DeltaStep& step);                                             \
+  void RoundBf16(std::int64_t count, float* x);                                           \
+  float QuantizeE4m3(const float* x, std::int64_t count, float* codes);                   \
+  void NarrowBf16(const float* from, std::int64_t count, std::uint16_t* to);              \
+  void MultiplyBf16Amx(const Bf16Product& p);                                             \
+  void MultiplyBf16Avx512(const Bf16Product& p);                                          \
   }
 
 CACHEREADY_DECLARE_KERNELS(portable)

@@ -17,8 +17,8 @@ struct Kernels {
   // from out (accumulate) or 0, for r < rows, t < tokens (a multiple of kTokenPad). With scales:
   // out = fma(chain from 0, row_scale[r] * token_scale[t], out).
   void (*multiply_panel)(const PanelProduct& product);
-  // to[c * to_stride + r] = from[r][c] for r < rows, c < cols
-  void (*transpose)(const float* const* from, std::int64_t rows, std::int64_t cols, float* to,
+  // to[c * to_stride + r] = from[r][c] for r < rows, c < cols: words of 32 bits, whatever they mean
+  void (*transpose)(const void* const* from, std::int64_t rows, std::int64_t cols, void* to,
                     std::int64_t to_stride);
   // sum[i] = fma(a[i], b[i], sum[i])
   void (*multiply_add)(const float* a, const float* b, std::int64_t count, float* sum);

@@ -6,7 +6,7 @@ namespace cacheready::portable {
 
 #include "compute/kernel_loops.inc"
 
-void Transpose(const float* const* from, std::int64_t rows, std::int64_t cols, float* to,
+void Transpose(const void* const* from, std::int64_t rows, std::int64_t cols, void* to,
                std::int64_t to_stride) {
   TransposeEach(from, 0, rows, 0, cols, to, to_stride);
 }

@@ -62,7 +62,7 @@ Matrix MatMul(const EncodedMatrix& w, const PackedTokens& x, const MatMulOptions
   return MultiplyStrips<float>(w, x, StripOf(w, kColumnBlock, x.tokens()), decode, multiply);
 }
 
-Matrix MatMulScaled(const EncodedMatrix& w, const QuantizedTokens& x,
+Matrix MatMulScaled(const EncodedMatrix& w, const PackedQuantizedTokens& x,
                     std::optional<std::uint64_t> dither_seed) {
   CheckColumns(w, x.codes);
   const Kernels& kernels = ActiveKernels();

@@ -30,7 +30,7 @@ class PackedTokens {
 
  private:
   std::int64_t tokens_ = 0, cols_ = 0;
-  AlignedVector<float> values_;
+  UnsetVector<float> values_;
 };
 
 // How weights become the numbers that are multiplied.
@@ -52,16 +52,25 @@ Matrix MatMul(const EncodedMatrix& w, const PackedTokens& x, const MatMulOptions
 // scale = max(max|x|, 1e-10) / 448, code = e4m3(x / scale), in fp32 as vLLM's
 // per_token_group_quant_fp8.
 struct QuantizedTokens {
-  PackedTokens codes;         // e4m3 values as floats
-  std::vector<float> scales;  // [groups][padded tokens]; 0 in the padding
+  Matrix codes;               // e4m3 values as floats
+  std::vector<float> scales;  // [groups][tokens, padded to whole panels]; 0 in the padding
   std::int64_t group = 128;
 };
 QuantizedTokens QuantizeTokensE4m3(const Matrix& x, std::int64_t group);
 
+// The same for the kernels.
+struct PackedQuantizedTokens {
+  PackedQuantizedTokens(const QuantizedTokens& x)  // NOLINT: the same numbers
+      : codes(x.codes), scales(x.scales), group(x.group) {}
+  PackedTokens codes;
+  std::vector<float> scales;
+  std::int64_t group;
+};
+
 // fp8 x fp8: for each block of columns an exact-code chain, then acc = fma(block sum, scale_w *
 // scale_x, acc), blocks in increasing order. Requires w.block_shape().cols == x.group (or w without
 // blocks: scale 1).
-Matrix MatMulScaled(const EncodedMatrix& w, const QuantizedTokens& x,
+Matrix MatMulScaled(const EncodedMatrix& w, const PackedQuantizedTokens& x,
                     std::optional<std::uint64_t> dither_seed = {});
 
 }  // namespace cacheready

@@ -105,44 +105,38 @@ ColumnBlocks::ColumnBlocks(std::int64_t all, std::int64_t each) : cols(all), blo
   steps = (block + kStepColumns - 1) / kStepColumns;
 }
 
-template <typename ReadRow>
-void Bf16Tokens::Pack(ReadRow read_row) {
+void Bf16Tokens::Pack(const Matrix& x) {
   const Kernels& kernels = ActiveKernels();
-  const std::int64_t row_words = columns_.words(), panel_words = row_words * kTokenPanel;
+  const std::int64_t cols = columns_.cols, row_words = columns_.words();
+  const std::int64_t panel_words = row_words * kTokenPanel;
   words_.resize(static_cast<std::size_t>(panels() * panel_words));
   ParallelFor(panels(), [&](std::int64_t p) {
     const std::int64_t count = std::min(kTokenPanel, tokens_ - p * kTokenPanel);
-    std::vector<float> row(static_cast<std::size_t>(columns_.cols));
-    std::vector<std::uint16_t> numbers(row.size());
-    std::vector<std::uint32_t> rows(static_cast<std::size_t>(count * row_words));
+    auto* numbers = StripMemory<std::uint16_t, StripUse::kDecoded>(cols);
+    auto* words = StripMemory<std::uint32_t, StripUse::kWeights>(count * row_words);
+    const void* rows[kTokenPanel];
     for (std::int64_t t = 0; t < count; ++t) {
-      read_row(p, t, row);
-      kernels.narrow_bf16(row.data(), columns_.cols, numbers.data());
-      std::uint32_t* words = rows.data() + t * row_words;
-      ForEachStep(numbers.data(), columns_, [&](std::int64_t step, const std::uint16_t* from) {
-        std::memcpy(words + step * kStepPairs, from, kStepPairs * 4);
+      std::uint32_t* row = words + t * row_words;
+      kernels.narrow_bf16(x.row(p * kTokenPanel + t).data(), cols, numbers);
+      ForEachStep(numbers, columns_, [&](std::int64_t step, const std::uint16_t* from) {
+        std::memcpy(row + step * kStepPairs, from, kStepPairs * 4);
       });
+      rows[t] = row;
     }
-    TransposePanel([&](std::int64_t t) { return rows.data() + t * row_words; }, count, row_words,
-                   words_.data() + p * panel_words);
+    std::uint32_t* panel = words_.data() + p * panel_words;
+    if (count < kTokenPanel) std::fill_n(panel, panel_words, std::uint32_t{0});
+    kernels.transpose(rows, count, row_words, panel, kTokenPanel);
   });
 }
 
 Bf16Tokens::Bf16Tokens(const Matrix& x, std::int64_t block)
     : tokens_(x.rows()), columns_(x.cols(), block) {
-  Pack([&](std::int64_t p, std::int64_t t, std::span<float> row) {
-    std::ranges::copy(x.row(p * kTokenPanel + t), row.begin());
-  });
+  Pack(x);
 }
 
 Bf16Tokens::Bf16Tokens(const QuantizedTokens& x)
-    : tokens_(x.codes.tokens()), columns_(x.codes.cols(), x.group), scales_(x.scales) {
-  Pack([&](std::int64_t p, std::int64_t t, std::span<float> row) {
-    const float* panel = x.codes.panel(p);
-    for (std::size_t c = 0; c < row.size(); ++c) {
-      row[c] = panel[static_cast<std::int64_t>(c) * kTokenPanel + t];
-    }
-  });
+    : tokens_(x.codes.rows()), columns_(x.codes.cols(), x.group), scales_(x.scales) {
+  Pack(x.codes);
 }
 
 std::int64_t Bf16Tokens::panels() const { return PanelsOf(tokens_); }

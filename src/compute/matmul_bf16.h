@@ -57,12 +57,12 @@ class Bf16Tokens {
   TokenScales Scales(std::int64_t p) const;
 
  private:
-  template <typename ReadRow>
-  void Pack(ReadRow read_row);
+  void Pack(const Matrix& x);
 
   std::int64_t tokens_;
   ColumnBlocks columns_;
-  AlignedVector<std::uint32_t> words_;
+  UnsetVector<std::uint32_t> words_;
+
   std::vector<float> scales_;  // [blocks][padded tokens], empty if not quantized
 };
 

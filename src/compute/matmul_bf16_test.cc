@@ -138,8 +138,8 @@ TEST(MatMulBf16, MultipliesExactCodesOfQuantizedTokens) {
     Matrix tokens(40, kCols);
     for (std::int64_t t = 0; t < 40; ++t) {
       for (std::int64_t c = 0; c < kCols; ++c) {
-        const float scale = x.scales[static_cast<std::size_t>(c / 128 * x.codes.padded() + t)];
-        tokens.at(t, c) = x.codes.panel(t / 32)[c * kTokenPanel + t % 32] * scale;
+        const float scale = x.scales[static_cast<std::size_t>(c / 128 * 64 + t)];
+        tokens.at(t, c) = x.codes.at(t, c) * scale;
       }
     }
     for (const Bf16Numerics numerics : kClasses) {

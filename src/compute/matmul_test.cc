@@ -181,7 +181,7 @@ TEST(QuantizeTokens, RoundsToTheNearestCodeOfTheGroupsScale) {
       EXPECT_EQ(quantized.scales[static_cast<std::size_t>(g * 32 + t)], scale);
       for (std::int64_t c = g * 128; c < std::min<std::int64_t>(300, g * 128 + 128); ++c) {
         const float expected = E4m3ToFloat(FloatToE4m3(x.at(t, c) / scale));
-        EXPECT_EQ(quantized.codes.panel(0)[c * kTokenPanel + t], expected) << t << " " << c;
+        EXPECT_EQ(quantized.codes.at(t, c), expected) << t << " " << c;
       }
     }
   }
@@ -199,7 +199,7 @@ TEST(QuantizeTokens, RoundsTiesToEven) {
   for (std::size_t i = 0; i < cases.size(); ++i) x.values()[i] = cases[i].first;
   const QuantizedTokens quantized = QuantizeTokensE4m3(x, 128);
   for (std::size_t i = 0; i < cases.size(); ++i) {
-    EXPECT_EQ(quantized.codes.panel(0)[i * kTokenPanel], cases[i].second) << cases[i].first;
+    EXPECT_EQ(quantized.codes.values()[i], cases[i].second) << cases[i].first;
   }
 }
 
@@ -222,7 +222,7 @@ TEST(MatMulScaled, MultipliesExactCodesAndScalesEachBlock) {
         for (std::int64_t b = 0; b < 3; ++b) {
           float block = 0;
           for (std::int64_t c = b * 128; c < std::min(cols, b * 128 + 128); ++c) {
-            block = std::fma(codes.at(n, c), x.codes.panel(0)[c * kTokenPanel + t], block);
+            block = std::fma(codes.at(n, c), x.codes.at(t, c), block);
           }
           const float token_scale = x.scales[static_cast<std::size_t>(b * 32 + t)];
           expected = std::fma(block, w.matrix->Scale(n / 128, b) * token_scale, expected);

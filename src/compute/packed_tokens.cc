@@ -11,16 +11,18 @@ namespace cacheready {
 namespace {
 
 template <typename RowOf>
-AlignedVector<float> PackPanels(std::int64_t tokens, std::int64_t cols, RowOf row_of) {
-  const std::int64_t panels = PanelsOf(tokens);
-  AlignedVector<float> values(static_cast<std::size_t>(panels * kTokenPanel * cols));
+UnsetVector<float> PackPanels(std::int64_t tokens, std::int64_t cols, RowOf row_of) {
+  const std::int64_t panels = PanelsOf(tokens), panel_size = kTokenPanel * cols;
+  UnsetVector<float> values(static_cast<std::size_t>(panels * panel_size));
   const Kernels& kernels = ActiveKernels();
   ParallelFor(panels, [&](std::int64_t p) {
     const std::int64_t first = p * kTokenPanel;
     const std::int64_t count = std::min(kTokenPanel, tokens - first);
-    const float* rows[kTokenPanel];
+    const void* rows[kTokenPanel];
     for (std::int64_t t = 0; t < count; ++t) rows[t] = row_of(first + t);
-    kernels.transpose(rows, count, cols, values.data() + first * cols, kTokenPanel);
+    float* panel = values.data() + p * panel_size;
+    if (count < kTokenPanel) std::fill_n(panel, panel_size, 0.0f);
+    kernels.transpose(rows, count, cols, panel, kTokenPanel);
   });
   return values;
 }

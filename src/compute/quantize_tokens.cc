@@ -26,7 +26,7 @@ QuantizedTokens QuantizeTokensE4m3(const Matrix& x, std::int64_t group) {
       }
     }
   });
-  return {PackedTokens(codes), std::move(scales), group};
+  return {std::move(codes), std::move(scales), group};
 }
 
 }  // namespace cacheready

@@ -35,7 +35,7 @@ Word* StripMemory(std::int64_t words) {
 // panel_out [rows][kTokenPanel] into the columns from `row` on of the panel's tokens in y.
 inline void StorePanel(const float* panel_out, std::int64_t rows, std::int64_t row,
                        std::int64_t first_token, std::int64_t tokens, Matrix& y) {
-  const float* out_rows[kMaxStripRows];
+  const void* out_rows[kMaxStripRows];
   for (std::int64_t r = 0; r < rows; ++r) out_rows[r] = panel_out + r * kTokenPanel;
   ActiveKernels().transpose(out_rows, rows, tokens, y.row(first_token).data() + row, y.cols());
 }

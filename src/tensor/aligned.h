@@ -57,5 +57,7 @@ struct UnsetAllocator {
 
 template <typename T>
 using AlignedVector = std::vector<T, LineAllocator<T>>;
+template <typename T>
+using UnsetVector = std::vector<T, UnsetAllocator<T>>;
 
 }  // namespace cacheready

@@ -48,7 +48,7 @@ class Matrix {
  private:
   std::int64_t rows_ = 0;
   std::int64_t cols_ = 0;
-  std::vector<float, UnsetAllocator<float>> values_;
+  UnsetVector<float> values_;
 };
 
 // Columns [begin, begin + count) of `source`.
