@@ -25,10 +25,10 @@ class ClassErrorTest : public ::testing::Test {
   const std::vector<std::vector<std::int32_t>> rows_ = {{0, 1, 2}, {3, 4, 19}, {5}, {}};
 
   std::vector<ExpertErrors> Errors(Numerics numerics) const {
-    const NoiseSource source{&GetProfile("bf16-tp1"), 1, 7};
+    const NoiseSource source{&GetProfile("bf16-tp1"), 1, 7, numerics};
     std::vector<ExpertErrors> errors(rows_.size());
     for (std::size_t e = 0; e < 3; ++e) {
-      errors[e] = MeasureErrors(moe_, static_cast<std::int64_t>(e), x_, rows_[e], source, numerics);
+      errors[e] = MeasureErrors(moe_, static_cast<std::int64_t>(e), x_, rows_[e], source);
     }
     return errors;
   }

@@ -3,12 +3,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
+#include <numeric>
 #include <utility>
 
 #include "base/parallel.h"
 #include "base/random.h"
 #include "base/statistics.h"
 #include "compute/sequence_ops.h"
+#include "formats/decode_kernels.h"
 #include "model/expert_pass.h"
 #include "scan/candidates.h"
 
@@ -20,56 +23,78 @@ constexpr int kMaxRounds = 6;
 constexpr double kCloseEnough = 0.01;                    // of the aimed distance
 constexpr std::uint64_t kDecoyStream = 0x6465636f79ULL;  // "decoy": apart from other uses of seed
 
-// A weight matrix and Gaussian noise of its own RMS, to be added at some scale.
-struct NoisyMatrix {
-  Matrix weight, noise;
-
-  EncodedMatrixPtr AtScale(double scale) const {
-    Matrix sum = Matrix::Uninitialized(weight.rows(), weight.cols());
-    ForEachRow(sum, [&](std::int64_t r) {
-      for (std::int64_t c = 0; c < sum.cols(); ++c) {
-        sum.at(r, c) = static_cast<float>(static_cast<double>(weight.at(r, c)) +
-                                          scale * static_cast<double>(noise.at(r, c)));
-      }
-    });
-    return MakeDenseMatrix(std::move(sum));
+// A weight matrix with noise on every weight: uniform over +-scale * sqrt(3) times the RMS of the
+// matrix, so that `scale` is the RMS of the noise over that of the weights. Made while it is read.
+class NoisyMatrix : public EncodedMatrix {
+ public:
+  NoisyMatrix(const EncodedMatrix& stored, double rms, double scale, std::uint64_t seed)
+      : EncodedMatrix(stored.rows(), stored.cols()), stored_(stored), seed_(seed) {
+    // One step for all: the width of the interval.
+    noise_.floor = kAboveWeights;
+    noise_.factor = static_cast<float>(2 * std::sqrt(3.0) * scale * rms / kAboveWeights);
   }
+
+  std::string_view format() const override { return "f32"; }
+
+  void DecodeRows(std::int64_t begin, std::int64_t count, float* out) const override {
+    stored_.DecodeRows(begin, count, out);
+    for (std::int64_t r = 0; r < count; ++r) {
+      ActiveDecodeKernels().add_dither(seed_, begin + r, cols(), noise_, out + r * cols());
+    }
+  }
+
+  void DecodeRowsDithered(std::int64_t begin, std::int64_t count, std::uint64_t,
+                          float* out) const override {
+    DecodeRows(begin, count, out);  // as f32 is
+  }
+
+ private:
+  static constexpr float kAboveWeights = 0x1p60f;
+
+  const EncodedMatrix& stored_;
+  std::uint64_t seed_;
+  DitherGrid noise_;
 };
 
-NoisyMatrix MakeNoisy(const EncodedMatrix& stored, std::uint64_t seed) {
-  NoisyMatrix noisy{DecodeAll(stored), Matrix::Uninitialized(stored.rows(), stored.cols())};
-  const double rms = std::sqrt(SquaredNorm(noisy.weight.values()) /
-                               static_cast<double>(noisy.weight.values().size()));
-  ParallelFor(stored.rows(), [&](std::int64_t r) {
-    for (std::int64_t c = 0; c < stored.cols(); ++c) {
-      const auto index = static_cast<std::uint64_t>(r * stored.cols() + c);
-      noisy.noise.at(r, c) = static_cast<float>(rms * NormalAt(seed, index));
-    }
+double RmsOf(const EncodedMatrix& matrix) {
+  std::vector<double> squares(static_cast<std::size_t>(matrix.rows()));
+  ParallelFor(matrix.rows(), [&](std::int64_t r) {
+    std::vector<float> row(static_cast<std::size_t>(matrix.cols()));
+    matrix.DecodeRows(r, 1, row.data());
+    squares[static_cast<std::size_t>(r)] = SquaredNorm(row);
   });
-  return noisy;
+  const double sum = std::accumulate(squares.begin(), squares.end(), 0.0);
+  return std::sqrt(sum / static_cast<double>(matrix.rows() * matrix.cols()));
 }
 
-struct NoisyExpert {
-  NoisyMatrix gate, up, down;
-  const FeedForward& original;  // of its activation and biases
-
+class NoisyExpert {
+ public:
   NoisyExpert(const FeedForward& expert, std::uint64_t seed)
-      : gate(MakeNoisy(*expert.gate, HashWords({seed, 0}))),
-        up(MakeNoisy(*expert.up, HashWords({seed, 1}))),
-        down(MakeNoisy(*expert.down, HashWords({seed, 2}))),
-        original(expert) {}
+      : original_(expert),
+        seed_(seed),
+        gate_rms_(RmsOf(*expert.gate)),
+        up_rms_(RmsOf(*expert.up)),
+        down_rms_(RmsOf(*expert.down)) {}
 
   Matrix Run(double scale, const Matrix& x) const {
+    const auto noisy = [&](const EncodedMatrix& stored, double rms, std::uint64_t number) {
+      return std::make_unique<NoisyMatrix>(stored, rms, scale, HashWords({seed_, number}));
+    };
     FeedForward decoy;
-    decoy.gate = gate.AtScale(scale);
-    decoy.up = up.AtScale(scale);
-    decoy.down = down.AtScale(scale);
-    decoy.activation = original.activation;
-    decoy.gate_bias = original.gate_bias;
-    decoy.up_bias = original.up_bias;
-    decoy.down_bias = original.down_bias;
+    decoy.gate = noisy(*original_.gate, gate_rms_, 0);
+    decoy.up = noisy(*original_.up, up_rms_, 1);
+    decoy.down = noisy(*original_.down, down_rms_, 2);
+    decoy.activation = original_.activation;
+    decoy.gate_bias = original_.gate_bias;
+    decoy.up_bias = original_.up_bias;
+    decoy.down_bias = original_.down_bias;
     return RunFeedForward(Fp32Arithmetic(), Role::kExpert, decoy, x);
   }
+
+ private:
+  const FeedForward& original_;
+  std::uint64_t seed_;
+  double gate_rms_, up_rms_, down_rms_;
 };
 
 struct Comparison {

@@ -1,4 +1,4 @@
-// The control of a scan: experts that are known to be no copies. A decoy is an expert with Gaussian
+// The control of a scan: experts that are known to be no copies. A decoy is an expert with random
 // noise on its weights, scaled until its outputs on the probe lie at twice the threshold; a method
 // that calls it equivalent is refuted. Which experts and what scale depends on the probe only, so
 // every part of a scan has the same decoys.

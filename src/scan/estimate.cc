@@ -80,11 +80,9 @@ MemoryUse ScanMemory(const Model& model, const ScanOptions& options) {
   const ModelInfo& info = model.info();
   MemoryUse use = StreamMemory(model, SizeOf(options).batch, kPasses);
   // A record is held twice while it is written, as numbers and as the bytes of its file, beside the
-  // states after its layer and the record that the next layer makes meanwhile. A decoy takes four
-  // copies of an expert in fp32: its weights, noise, and their sum a matrix at a time.
+  // states after its layer and the record that the next layer makes meanwhile.
   use.held_bytes += static_cast<std::uint64_t>(
       3 * RecordBytes(info, options) + kPasses * SizeOf(options).batch * info.hidden * 4 +
-      std::int64_t{4} * 3 * info.expert_width * info.hidden * 4 +
       2 * info.experts * info.experts * 8 + kProbeTokens * info.experts * info.experts / 2 * 4);
   const std::int64_t sampled =
       kProbeTokens + 2 * (options.pairs_per_expert + 1) * options.sample_per_side;

@@ -63,28 +63,32 @@ void RecordTokens(const LayerActivations& reference, const LayerActivations& ser
   });
 }
 
-// [experts]; empty for an expert without tokens.
-std::vector<ExpertErrors> MeasureAll(const MoeBlock& moe, const Matrix& x,
-                                     const std::vector<std::vector<std::int32_t>>& tokens,
-                                     const NoiseSource& source, Numerics numerics) {
+// measure(expert, tokens) of every expert that has tokens; empty for the others.
+template <typename Result, typename Measure>
+std::vector<Result> MeasureAll(const MoeBlock& moe,
+                               const std::vector<std::vector<std::int32_t>>& tokens,
+                               const Measure& measure) {
   const Phase phase("rendition noise");
-  std::vector<ExpertErrors> errors(tokens.size());
+  std::vector<Result> results(tokens.size());
   ForEachExpertWithRows(moe, tokens, [&](std::int32_t expert) {
     const auto e = static_cast<std::size_t>(expert);
-    errors[e] = MeasureErrors(moe, expert, x, tokens[e], source, numerics);
+    results[e] = measure(expert, tokens[e]);
   });
-  return errors;
+  return results;
 }
 
 // Samples and their rendition noise.
 std::vector<ExpertSample> MeasureSamples(const MoeBlock& moe, const Matrix& x,
                                          std::vector<std::vector<std::int32_t>> tokens,
                                          const NoiseSource& source) {
-  std::vector<ExpertErrors> errors = MeasureAll(moe, x, tokens, source, Numerics::kFp32Chain);
+  auto noise = MeasureAll<std::vector<float>>(
+      moe, tokens, [&](std::int32_t expert, std::span<const std::int32_t> rows) {
+        return RenditionNoise(moe, expert, x, rows, source);
+      });
   std::vector<ExpertSample> samples(tokens.size());
   for (std::size_t e = 0; e < samples.size(); ++e) {
     samples[e].tokens = std::move(tokens[e]);
-    samples[e].noise = std::move(errors[e].noise);
+    samples[e].noise = std::move(noise[e]);
   }
   return samples;
 }
@@ -136,10 +140,13 @@ LayerRecord ScanLayer(const Checkpoint& checkpoint, const ScanText& text,
 
   // The unit first, then who is near enough in that unit. Both on the probe: every part of a scan
   // runs it whole, so all parts choose alike.
-  const NoiseSource noise_source{&GetProfile(options.profile), options.seed, layer};
+  const NoiseSource noise_source{&GetProfile(options.profile), options.seed, layer,
+                                 options.numerics};
   const auto probe_sample = ProbeSamples(reference.logits, text.probe_rows, kProbeNoiseTokens);
-  const std::vector<ExpertErrors> errors =
-      MeasureAll(moe, reference.x, probe_sample, noise_source, options.numerics);
+  const auto errors = MeasureAll<ExpertErrors>(
+      moe, probe_sample, [&](std::int32_t expert, std::span<const std::int32_t> rows) {
+        return MeasureErrors(moe, expert, reference.x, rows, noise_source);
+      });
   RequirePreciseClass(errors, options.numerics, {layer, options.profile});
   const std::vector<double> noise = RmsNoise(errors);
   const PairSums probe =

@@ -21,25 +21,36 @@ std::vector<float> RelativeDistances(const Matrix& found, const Matrix& referenc
   return distances;
 }
 
-ExpertErrors MeasureErrors(const MoeBlock& moe, std::int64_t expert, const Matrix& x,
-                           std::span<const std::int32_t> rows, const NoiseSource& source,
-                           Numerics numerics) {
+namespace {
+
+std::vector<float> NoiseAgainst(const Matrix& reference, const MoeBlock& moe, std::int64_t expert,
+                                const Matrix& x, std::span<const std::int32_t> rows,
+                                const NoiseSource& source) {
   const Arithmetic served{source.profile,
                           HashWords({source.seed, static_cast<std::uint64_t>(source.layer),
-                                     static_cast<std::uint64_t>(expert)})};
+                                     static_cast<std::uint64_t>(expert)}),
+                          source.numerics};
+  return RelativeDistances(RunExpert(served, moe, expert, x, rows), reference);
+}
+
+}  // namespace
+
+ExpertErrors MeasureErrors(const MoeBlock& moe, std::int64_t expert, const Matrix& x,
+                           std::span<const std::int32_t> rows, const NoiseSource& source) {
   const Matrix reference = RunExpert(Fp32Arithmetic(), moe, expert, x, rows);
   ExpertErrors errors;
-  errors.noise = RelativeDistances(RunExpert(served, moe, expert, x, rows), reference);
-  if (numerics != Numerics::kFp32Chain) {
-    errors.of_class =
-        RelativeDistances(RunExpert(Fp32Arithmetic(numerics), moe, expert, x, rows), reference);
+  errors.noise = NoiseAgainst(reference, moe, expert, x, rows, source);
+  if (source.numerics != Numerics::kFp32Chain) {
+    errors.of_class = RelativeDistances(
+        RunExpert(Fp32Arithmetic(source.numerics), moe, expert, x, rows), reference);
   }
   return errors;
 }
 
 std::vector<float> RenditionNoise(const MoeBlock& moe, std::int64_t expert, const Matrix& x,
                                   std::span<const std::int32_t> rows, const NoiseSource& source) {
-  return MeasureErrors(moe, expert, x, rows, source, Numerics::kFp32Chain).noise;
+  return NoiseAgainst(RunExpert(Fp32Arithmetic(), moe, expert, x, rows), moe, expert, x, rows,
+                      source);
 }
 
 std::vector<double> NoisePerExpert(std::span<const std::vector<float>> noise) {

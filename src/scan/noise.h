@@ -17,6 +17,7 @@ struct NoiseSource {
   const Profile* profile = nullptr;
   std::uint64_t seed = 0;
   std::int64_t layer = 0;
+  Numerics numerics = Numerics::kFp32Chain;  // of what is served; the reference is fp32
 };
 
 // |found - reference| / |reference| per row; 0 if both are zero, 1 if only the reference is.
@@ -24,16 +25,15 @@ std::vector<float> RelativeDistances(const Matrix& found, const Matrix& referenc
 
 // What becomes of one expert's outputs, per row.
 struct ExpertErrors {
-  // nu_e(t) = |f_e(x; profile, dithered weights) - f_e(x; fp32)| / |f_e(x; fp32)|, both computed in
-  // the fp32 class whatever that of the scan is. The dither is seeded by (seed, layer, expert); the
-  // matrices of an expert differ by their tensors.
+  // nu_e(t) = |f_e(x; profile, dithered weights) - f_e(x; fp32)| / |f_e(x; fp32)|. The dither is
+  // seeded by (seed, layer, expert); the matrices of an expert differ by their tensors.
   std::vector<float> noise;
   // |f_e(x; class) - f_e(x; fp32)| / |f_e(x; fp32)|; empty for the fp32 class.
   std::vector<float> of_class;
 };
 ExpertErrors MeasureErrors(const MoeBlock& moe, std::int64_t expert, const Matrix& x,
-                           std::span<const std::int32_t> rows, const NoiseSource& source,
-                           Numerics numerics);
+                           std::span<const std::int32_t> rows, const NoiseSource& source);
+// Noise alone.
 std::vector<float> RenditionNoise(const MoeBlock& moe, std::int64_t expert, const Matrix& x,
                                   std::span<const std::int32_t> rows, const NoiseSource& source);
 

@@ -7,11 +7,13 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <numeric>
 #include <set>
 
 #include "base/error.h"
 #include "base/parallel.h"
 #include "base/random.h"
+#include "base/statistics.h"
 #include "compute/sequence_ops.h"
 #include "scan/noise.h"
 #include "scan/scan_text.h"
@@ -282,6 +284,29 @@ TEST_F(ScanTest, NoiseOfFp8ExpertsIsTheRoundingOfTheirWeightsAndOfWhatTheProfile
     EXPECT_FLOAT_EQ(fp32[n], static_cast<float>(expected));
     EXPECT_GT(w8a8[n], fp32[n]);
     EXPECT_LT(w8a8[n], 3 * fp32[n]);
+  }
+}
+
+// Codes of FP8 activations are exact in bf16, dithered codes of weights rounded to a sixteenth of
+// the step that the dither moves them by: in squares, 1/256 more.
+TEST_F(ScanTest, NoiseOfFp8ActivationsIsAlmostTheSameInABf16Class) {
+  const std::unique_ptr<Layer> layer = Reference().model->OpenLayer(1);
+  const Matrix x = NormalMatrix(64, 256, 1, 77);
+  std::vector<std::int32_t> rows(64);
+  std::iota(rows.begin(), rows.end(), 0);
+  const auto rms = [&](Numerics numerics) {
+    std::vector<std::vector<float>> noise;
+    for (std::int64_t expert = 0; expert < 12; ++expert) {
+      noise.push_back(RenditionNoise(*layer->moe(), expert, x, rows,
+                                     {&GetProfile("fp8-w8a8"), 4, 1, numerics}));
+    }
+    return RootMeanSquare(NoisePerExpert(noise));
+  };
+  const double fp32 = rms(Numerics::kFp32Chain);
+  for (const Numerics numerics : {Numerics::kBf16Amx, Numerics::kBf16Avx512}) {
+    const double in_class = rms(numerics);
+    EXPECT_NE(in_class, fp32);
+    EXPECT_NEAR(in_class, fp32, 0.005 * fp32) << NumericsClassName(numerics);
   }
 }
 
