@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <vector>
 
@@ -85,9 +84,6 @@ struct SelectiveScanInput {
   std::span<const float> d;
 };
 Matrix SelectiveScan(const SelectiveScanInput& input, DocumentBounds documents);
-
-// Calls body(row) for every row of x, on all threads where there are enough of them.
-void ForEachRow(const Matrix& x, const std::function<void(std::int64_t row)>& body);
 
 void Silu(std::span<float> x);
 void Sigmoid(std::span<float> x);

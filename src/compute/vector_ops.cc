@@ -47,14 +47,6 @@ void CheckSlices(const Matrix& x, std::int64_t width) {
 
 }  // namespace
 
-void ForEachRow(const Matrix& x, const std::function<void(std::int64_t row)>& body) {
-  const std::int64_t rows = std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, x.cols()));
-  ParallelFor((x.rows() + rows - 1) / rows, [&](std::int64_t block) {
-    const std::int64_t end = std::min(x.rows(), (block + 1) * rows);
-    for (std::int64_t row = block * rows; row < end; ++row) body(row);
-  });
-}
-
 Matrix RmsNorm(const Matrix& x, std::span<const float> weight, float eps, float offset) {
   CR_CHECK(static_cast<std::int64_t>(weight.size()) == x.cols(), "{} weights, {} columns",
            weight.size(), x.cols());

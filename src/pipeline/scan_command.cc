@@ -87,12 +87,14 @@ ScanHeader ScanSource(const Source& source, std::vector<Document> documents,
 }
 
 PlannedScan EstimateScan(const Source& source, const ScanRequest& request) {
-  const ScanOptions options = ToOptions(request);
+  ScanOptions options = ToOptions(request);
+  options.numerics = NumericsOf(source, request);
   const Model& model = *source.model;
   PlannedScan planned;
   planned.memory = ManageReading({&model}, ScanMemory(model, options), request.memory_bytes);
   planned.estimate = EstimateScan(model, options, planned.memory);
-  planned.rates = MeasureRates(model);
+  planned.numerics = options.numerics;
+  planned.rates = MeasureRates(model, options.numerics);
   return planned;
 }
 
@@ -103,7 +105,20 @@ double ReadingSeconds(const PlannedScan& planned) {
 }
 
 double ComputingSeconds(const PlannedScan& planned) {
-  return planned.estimate.flops / planned.rates.flops_per_second;
+  const double fp32 = planned.estimate.fp32_flops;
+  return fp32 / planned.rates.fp32_flops_per_second +
+         (planned.estimate.flops - fp32) / planned.rates.flops_per_second;
+}
+
+std::string ComputingText(const PlannedScan& planned) {
+  const double all = 1e-12 * planned.estimate.flops, fp32 = 1e-12 * planned.estimate.fp32_flops;
+  const double rate = 1e-12 * planned.rates.flops_per_second;
+  if (planned.numerics == Numerics::kFp32Chain) {
+    return fmt::format("{:.2g} TFLOP at {:.3g} TFLOP/s", all, rate);
+  }
+  return fmt::format("{:.2g} TFLOP in {} at {:.3g} TFLOP/s, {:.2g} in fp32 at {:.3g}", all - fp32,
+                     NumericsClassName(planned.numerics), rate, fp32,
+                     1e-12 * planned.rates.fp32_flops_per_second);
 }
 
 }  // namespace
@@ -116,12 +131,15 @@ Json ToJson(const PlannedScan& planned) {
   json["state_bytes"] = planned.estimate.state_bytes;
   json["memory_bytes"] = planned.estimate.memory_bytes;
   json["memory"] = ToJson(planned.memory);
+  json["numerics_class"] = NumericsClassName(planned.numerics);
   json["flops"] = planned.estimate.flops;
+  json["fp32_flops"] = planned.estimate.fp32_flops;
   json["measured"]["layer"] = planned.rates.layer;
   json["measured"]["experts"] = planned.rates.experts;
   json["measured"]["bytes_per_second"] = planned.rates.bytes_per_second;
   json["measured"]["way"] = planned.rates.way;
   json["measured"]["flops_per_second"] = planned.rates.flops_per_second;
+  json["measured"]["fp32_flops_per_second"] = planned.rates.fp32_flops_per_second;
   json["reading_seconds"] = ReadingSeconds(planned);
   json["computing_seconds"] = ComputingSeconds(planned);
   return json;
@@ -143,10 +161,8 @@ std::string EstimateText(const PlannedScan& planned) {
                                    ByteText(static_cast<std::uint64_t>(rates.bytes_per_second)),
                                    rates.way, rates.experts, rates.layer));
   facts.Add("computing",
-            fmt::format("about {}: {:.2g} TFLOP at {:.3g} TFLOP/s, as measured on these, more "
-                        "where pairs are near",
-                        DurationText(ComputingSeconds(planned)), 1e-12 * estimate.flops,
-                        1e-12 * rates.flops_per_second));
+            fmt::format("about {}: {}, as measured on these, more where pairs are near",
+                        DurationText(ComputingSeconds(planned)), ComputingText(planned)));
   return facts.Text();
 }
 

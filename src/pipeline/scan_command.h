@@ -20,6 +20,7 @@ Json HeaderJson(const ScanHeader& header, const std::string& scan);
 std::string HeaderText(const ScanHeader& header, const std::string& scan);
 // What it would take (--dry-run), for programs and for people.
 struct PlannedScan {
+  Numerics numerics = Numerics::kFp32Chain;
   MemoryPlan memory;
   ScanEstimate estimate;
   MeasuredRates rates;

@@ -57,21 +57,32 @@ std::int64_t Passes(const ModelInfo& info, std::int64_t outputs, std::uint64_t o
   return (outputs + held - 1) / held;
 }
 
-// Expert runs (an expert on a token) in one layer, and all that is computed; attention over the
-// tokens of a document, which is short, is left out. With candidates the runs of the ranked experts
-// come on top, and more of the pairs'.
-double FlopsOfLayer(const ModelInfo& info, const ScanOptions& options) {
+struct Flops {
+  double all = 0;
+  double fp32 = 0;  // of these, in fp32 whatever the numerics class
+};
+
+// What is computed in one layer; attention over the tokens of a document, which is short, is left
+// out, and so are decoys. With candidates the runs of the ranked experts come on top, and more of
+// the pairs'.
+Flops FlopsOfLayer(const ModelInfo& info, const ScanOptions& options) {
   const ScanSize size = SizeOf(options);
   const std::int64_t sampled =
       std::min(options.sample_per_side, size.tokens * info.top_k / info.experts + 1);
-  const std::int64_t of_each = 2 * (kProbeNoiseTokens + sampled) + kProbeTokens +
+  // Runs of an expert on a token: what noise is measured from; that again as it is served, and in
+  // the class; outputs that are compared.
+  const std::int64_t references = kProbeNoiseTokens + sampled;
+  const bool in_class = options.numerics != Numerics::kFp32Chain;
+  const std::int64_t of_each = 2 * references + (in_class ? kProbeNoiseTokens : 0) + kProbeTokens +
                                2 * std::min(options.neighbour_tokens, sampled);
   const double runs = static_cast<double>(kPasses * size.batch * info.top_k) +
                       static_cast<double>(info.experts * of_each);
   const auto hidden = static_cast<double>(info.hidden), experts = static_cast<double>(info.experts);
-  return runs * 6 * hidden * static_cast<double>(info.expert_width) +
-         static_cast<double>(kPasses * size.batch * info.token_columns) * 2 * hidden +
-         static_cast<double>(kProbeTokens) * experts * experts * 2 * hidden;
+  const double run = 6 * hidden * static_cast<double>(info.expert_width);
+  const double of_pairs = static_cast<double>(kProbeTokens) * experts * experts * 2 * hidden;
+  return {runs * run + static_cast<double>(kPasses * size.batch * info.token_columns) * 2 * hidden +
+              of_pairs,
+          static_cast<double>(info.experts * references) * run + of_pairs};
 }
 
 }  // namespace
@@ -114,7 +125,9 @@ ScanEstimate EstimateScan(const Model& model, const ScanOptions& options, const 
   estimate.read_bytes =
       traffic.once + traffic.experts * static_cast<std::uint64_t>(estimate.expert_passes - 1);
   estimate.memory_bytes = plan.peak_bytes;
-  estimate.flops = static_cast<double>(info.layers) * FlopsOfLayer(info, options);
+  const Flops of_layer = FlopsOfLayer(info, options);
+  estimate.flops = static_cast<double>(info.layers) * of_layer.all;
+  estimate.fp32_flops = static_cast<double>(info.layers) * of_layer.fp32;
   return estimate;
 }
 

@@ -57,6 +57,7 @@ struct ScanEstimate {
   std::uint64_t state_bytes = 0;   // of SCAN/ while running, on top
   std::uint64_t memory_bytes = 0;  // of the process, weights included
   double flops = 0;                // of the matrix products, about, if no pair is a candidate
+  double fp32_flops = 0;           // of these, those that are in fp32 in every numerics class
 };
 ScanEstimate EstimateScan(const Model& model, const ScanOptions& options, const MemoryPlan& plan);
 

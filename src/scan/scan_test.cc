@@ -328,6 +328,15 @@ TEST_F(ScanTest, EstimatesNoLessThanItWrites) {
   }
   EXPECT_GE(estimate.read_bytes, weights);
   EXPECT_LE(estimate.read_bytes, weights + weights / 10);  // whole pages
+
+  // Noise is measured from fp32 outputs in every class; what else is computed is not in fp32 there.
+  ScanOptions in_class = options;
+  in_class.numerics = Numerics::kBf16Amx;
+  const ScanEstimate other = EstimateScan(model, in_class, plan);
+  EXPECT_GT(other.fp32_flops, 0);
+  EXPECT_EQ(other.fp32_flops, estimate.fp32_flops);
+  EXPECT_LT(other.fp32_flops, other.flops / 2);
+  EXPECT_GT(other.flops, estimate.flops);  // the class's own error is measured too
 }
 
 }  // namespace

@@ -40,9 +40,27 @@ std::vector<std::int32_t> FirstExperts(const WeightStore& store, std::int64_t la
   return first;
 }
 
+// Of two experts a thread, of the first `experts`, on random rows.
+double FlopsPerSecond(const Model& model, const Layer& layer, std::int64_t experts,
+                      Numerics numerics) {
+  Matrix x(kRows, model.info().hidden);
+  for (std::size_t n = 0; n < x.values().size(); ++n) {
+    x.values()[n] = static_cast<float>(NormalAt(1, n));
+  }
+  std::vector<std::int32_t> rows(kRows);
+  std::iota(rows.begin(), rows.end(), 0);
+  const std::uint64_t flops = FeedForwardFlops();
+  const double seconds = SecondsOf([&] {
+    ParallelFor(kExpertsPerThread * NumThreads(), [&](std::int64_t n) {
+      RunExpert(Fp32Arithmetic(numerics), *layer.moe(), n % experts, x, rows);
+    });
+  });
+  return static_cast<double>(FeedForwardFlops() - flops) / seconds;
+}
+
 }  // namespace
 
-MeasuredRates MeasureRates(const Model& model) {
+MeasuredRates MeasureRates(const Model& model, Numerics numerics) {
   WeightStore& store = *model.store();
   const ModelInfo& info = model.info();
   MeasuredRates rates;
@@ -56,21 +74,10 @@ MeasuredRates MeasureRates(const Model& model) {
   rates.way = store.way();
 
   const std::unique_ptr<Layer> layer = model.OpenLayer(rates.layer);
-  Matrix x(kRows, info.hidden);
-  for (std::size_t n = 0; n < x.values().size(); ++n) {
-    x.values()[n] = static_cast<float>(NormalAt(1, n));
-  }
-  std::vector<std::int32_t> rows(kRows);
-  std::iota(rows.begin(), rows.end(), 0);
-  const std::int64_t runs = kExpertsPerThread * NumThreads();
-  const auto run_all = [&] {
-    ParallelFor(runs, [&](std::int64_t n) {
-      RunExpert(Fp32Arithmetic(), *layer->moe(), n % rates.experts, x, rows);
-    });
-  };
-  const std::uint64_t flops = FeedForwardFlops();
-  const double computing = SecondsOf(run_all);
-  rates.flops_per_second = static_cast<double>(FeedForwardFlops() - flops) / computing;
+  const auto rate = [&](Numerics of) { return FlopsPerSecond(model, *layer, rates.experts, of); };
+  rates.fp32_flops_per_second = rate(Numerics::kFp32Chain);
+  rates.flops_per_second =
+      numerics == Numerics::kFp32Chain ? rates.fp32_flops_per_second : rate(numerics);
   for (const std::int32_t e : experts) store.DropExpert(rates.layer, e);
   return rates;
 }

@@ -88,18 +88,21 @@ TEST(MeasuredRates, AreThoseOfWhatWasReadAndRunAndLeaveNothingInMemory) {
              .mode = ReadMode::kBuffered,
              .weight_bytes = 8 * store.LargestExpertBytes(0)});
   const std::uint64_t flops = FeedForwardFlops();
-  const MeasuredRates rates = MeasureRates(*model);
+  const MeasuredRates rates = MeasureRates(*model, Numerics::kBf16Avx512);
   EXPECT_EQ(rates.layer, 0);
   EXPECT_GE(rates.experts, 1);
   EXPECT_LE(rates.experts, 5);  // half of what may be held, and its edges
   EXPECT_GT(rates.bytes_per_second, 0);
   EXPECT_GT(rates.flops_per_second, 0);
   EXPECT_EQ(rates.way, "pread, page cache");
-  // Two experts a thread on 256 rows: gate, up and down, a multiplication and an addition each.
+  EXPECT_GT(rates.fp32_flops_per_second, 0);
+  EXPECT_NE(rates.fp32_flops_per_second, rates.flops_per_second);
+  // Two experts a thread on 256 rows, in fp32 and in the class: gate, up and down, a multiplication
+  // and an addition each.
   const ModelInfo& info = model->info();
   EXPECT_EQ(
       FeedForwardFlops() - flops,
-      static_cast<std::uint64_t>(2 * NumThreads() * 256 * 6 * info.hidden * info.expert_width));
+      static_cast<std::uint64_t>(2 * 2 * NumThreads() * 256 * 6 * info.hidden * info.expert_width));
 }
 
 TEST(RateText, IsInUnitsOfAThousandMillionAndAMillionMillion) {

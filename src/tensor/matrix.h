@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -50,6 +51,9 @@ class Matrix {
   std::int64_t cols_ = 0;
   UnsetVector<float> values_;
 };
+
+// Calls body(row) for every row of x, on all threads where there are enough of them.
+void ForEachRow(const Matrix& x, const std::function<void(std::int64_t row)>& body);
 
 // Columns [begin, begin + count) of `source`.
 Matrix CopyColumns(const Matrix& source, std::int64_t begin, std::int64_t count);

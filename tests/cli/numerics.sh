@@ -21,6 +21,13 @@ says "\"numerics_class\": \"$bf16\""
 run 3 forward "$reference" --ids "$WORK/ids.json" -o "$WORK/other.safetensors" --numerics fp17
 refused "'fp17'" "bf16-amx-1"
 
+# What a scan would take is said of that class.
+run 0 scan "$reference" -c "$WORK/text.jsonl" -o "$WORK/none" --numerics "$bf16" --dry-run
+says "TFLOP in $bf16 at"
+says "in fp32 at"
+run 0 scan "$reference" -c "$WORK/text.jsonl" -o "$WORK/none" --dry-run
+! grep -q "in fp32 at" "$WORK/stdout" || fail "tells apart what is all fp32"
+
 # A scan of another class is another scan.
 scan "$reference" fp32 --part 1/2
 [ "$CODE" = 0 ] || { cat "$WORK/stderr"; fail "ended with $CODE"; }
