@@ -97,12 +97,12 @@ TEST(MeasuredRates, AreThoseOfWhatWasReadAndRunAndLeaveNothingInMemory) {
   EXPECT_EQ(rates.way, "pread, page cache");
   EXPECT_GT(rates.fp32_flops_per_second, 0);
   EXPECT_NE(rates.fp32_flops_per_second, rates.flops_per_second);
-  // Two experts a thread on 256 rows, in fp32 and in the class: gate, up and down, a multiplication
-  // and an addition each.
+  // Two experts a thread on 256 rows, twice in fp32 and in the class: gate, up and down, a
+  // multiplication and an addition each.
   const ModelInfo& info = model->info();
-  EXPECT_EQ(
-      FeedForwardFlops() - flops,
-      static_cast<std::uint64_t>(2 * 2 * NumThreads() * 256 * 6 * info.hidden * info.expert_width));
+  EXPECT_EQ(FeedForwardFlops() - flops,
+            static_cast<std::uint64_t>(2 * 2 * 2 * NumThreads() * 256 * 6 * info.hidden *
+                                       info.expert_width));
 }
 
 TEST(RateText, IsInUnitsOfAThousandMillionAndAMillionMillion) {
