@@ -5,6 +5,7 @@
 #include "model/expert_pass.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "base/console.h"
@@ -127,6 +128,10 @@ void ForEachExpertWithRows(const MoeBlock& moe, std::span<const std::vector<std:
   for (std::size_t e = 0; e < rows.size(); ++e) {
     if (!rows[e].empty()) running.push_back(static_cast<std::int32_t>(e));
   }
+  // Most rows first, so that the last task to start is a short one.
+  std::ranges::stable_sort(running, std::ranges::greater(), [&](std::int32_t expert) {
+    return rows[static_cast<std::size_t>(expert)].size();
+  });
   ForEachExpert(moe, running, [&](std::int64_t n) { body(running[static_cast<std::size_t>(n)]); });
 }
 

@@ -66,7 +66,8 @@ class HeldExpert {
 // Calls body(index) for every expert order[index], its weights in memory, on all threads.
 void ForEachExpert(const MoeBlock& moe, std::vector<std::int32_t> order,
                    const std::function<void(std::int64_t index)>& body);
-// Calls body(expert) likewise for every expert that has rows: rows[expert] is not empty.
+// Calls body(expert) likewise for every expert that has rows (rows[expert] is not empty), beginning
+// with those that have most.
 void ForEachExpertWithRows(const MoeBlock& moe, std::span<const std::vector<std::int32_t>> rows,
                            const std::function<void(std::int32_t expert)>& body);
 

@@ -201,6 +201,16 @@ TEST_F(ExpertPassTest, EachIsInMemoryWhileItsBodyRunsOnAnyNumberOfThreads) {
   SetNumThreads(threads);
 }
 
+TEST_F(ExpertPassTest, BeginsWithTheExpertThatHasMostRows) {
+  const int threads = NumThreads();
+  SetNumThreads(1);
+  const std::vector<std::vector<std::int32_t>> rows = {{1}, {}, {1, 2, 3}, {4, 5}, {6, 7, 8}, {}};
+  std::vector<std::int32_t> order;
+  ForEachExpertWithRows(moe_, rows, [&](std::int32_t expert) { order.push_back(expert); });
+  SetNumThreads(threads);
+  EXPECT_EQ(order, (std::vector<std::int32_t>{2, 4, 3, 0}));
+}
+
 TEST_F(ExpertPassTest, AFailingBodyEndsThePassAndNobodyWaitsForIt) {
   const int threads = NumThreads();
   SetNumThreads(3);
