@@ -101,10 +101,10 @@ Matrix Linear(const Arithmetic& arithmetic, Role role, const EncodedMatrix& weig
               std::span<const float> bias = {});
 
 // x of several linears (gate and up; q, k and v): packed and quantized once, when first needed.
-// Valid while x lives; for one thread.
+// Valid while what x views lives; for one thread.
 class LinearInput {
  public:
-  explicit LinearInput(const Matrix& x) : x_(x) {}
+  explicit LinearInput(const RowsView& x) : x_(x) {}
   const PackedTokens& packed();
   const PackedQuantizedTokens& packed_quantized(std::int64_t group);
   // For weights whose scales are in blocks of `block` columns, see Bf16BlockColumns.
@@ -112,7 +112,7 @@ class LinearInput {
   const Bf16Tokens& quantized_bf16(std::int64_t group);
 
  private:
-  const Matrix& x_;
+  RowsView x_;
   std::optional<PackedTokens> packed_;
   std::optional<PackedQuantizedTokens> packed_quantized_;
   std::optional<Bf16Tokens> bf16_, quantized_bf16_;

@@ -18,8 +18,7 @@ namespace cacheready {
 // for several weights.
 class PackedTokens {
  public:
-  explicit PackedTokens(const Matrix& x);
-  PackedTokens(const Matrix& x, std::span<const std::int32_t> rows);  // only these rows of x
+  explicit PackedTokens(const RowsView& x);
   std::int64_t tokens() const { return tokens_; }
   std::int64_t padded() const { return panels() * kTokenPanel; }
   std::int64_t panels() const { return (tokens_ + kTokenPanel - 1) / kTokenPanel; }
@@ -56,7 +55,7 @@ struct QuantizedTokens {
   std::vector<float> scales;  // [groups][tokens, padded to whole panels]; 0 in the padding
   std::int64_t group = 128;
 };
-QuantizedTokens QuantizeTokensE4m3(const Matrix& x, std::int64_t group);
+QuantizedTokens QuantizeTokensE4m3(const RowsView& x, std::int64_t group);
 
 // The same for the kernels.
 struct PackedQuantizedTokens {

@@ -105,7 +105,7 @@ ColumnBlocks::ColumnBlocks(std::int64_t all, std::int64_t each) : cols(all), blo
   steps = (block + kStepColumns - 1) / kStepColumns;
 }
 
-void Bf16Tokens::Pack(const Matrix& x) {
+void Bf16Tokens::Pack(const RowsView& x) {
   const Kernels& kernels = ActiveKernels();
   const std::int64_t cols = columns_.cols, row_words = columns_.words();
   const std::int64_t panel_words = row_words * kTokenPanel;
@@ -129,7 +129,7 @@ void Bf16Tokens::Pack(const Matrix& x) {
   });
 }
 
-Bf16Tokens::Bf16Tokens(const Matrix& x, std::int64_t block)
+Bf16Tokens::Bf16Tokens(const RowsView& x, std::int64_t block)
     : tokens_(x.rows()), columns_(x.cols(), block) {
   Pack(x);
 }

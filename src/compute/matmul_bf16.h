@@ -38,7 +38,7 @@ struct ColumnBlocks {
 class Bf16Tokens {
  public:
   // For weights whose scales are in blocks of `block` columns (Bf16BlockColumns).
-  Bf16Tokens(const Matrix& x, std::int64_t block);
+  Bf16Tokens(const RowsView& x, std::int64_t block);
   // Exact e4m3 codes with a scale for each token and group, the blocks.
   explicit Bf16Tokens(const QuantizedTokens& x);
 
@@ -57,7 +57,7 @@ class Bf16Tokens {
   TokenScales Scales(std::int64_t p) const;
 
  private:
-  void Pack(const Matrix& x);
+  void Pack(const RowsView& x);
 
   std::int64_t tokens_;
   ColumnBlocks columns_;

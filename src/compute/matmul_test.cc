@@ -112,7 +112,7 @@ TEST(MatMul, GivesTheSameBitsForAnyBatchThreadsAndKernels) {
     for (const std::vector<std::int32_t>& rows :
          {std::vector<std::int32_t>{99}, {3, 3, 50}, {7, 1,  80, 31, 32, 33, 2,  5,  6,  4,  8,
                                                       9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19}}) {
-      const Matrix part = MatMul(*w.matrix, PackedTokens(x, rows));
+      const Matrix part = MatMul(*w.matrix, PackedTokens(RowsView(x, rows)));
       const Matrix part_scaled =
           MatMulScaled(*w.matrix, QuantizeTokensE4m3(GatherRows(x, rows), 128));
       for (std::size_t i = 0; i < rows.size(); ++i) {

@@ -8,7 +8,7 @@
 #include "compute/matmul.h"
 
 namespace cacheready {
-QuantizedTokens QuantizeTokensE4m3(const Matrix& x, std::int64_t group) {
+QuantizedTokens QuantizeTokensE4m3(const RowsView& x, std::int64_t group) {
   CR_CHECK(group > 0, "group of {} columns", group);
   const std::int64_t groups = (x.cols() + group - 1) / group;
   const std::int64_t padded = (x.rows() + kTokenPanel - 1) / kTokenPanel * kTokenPanel;

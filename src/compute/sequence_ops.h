@@ -99,7 +99,7 @@ double SquaredNorm(std::span<const float> x);  // fp64 accumulation, increasing 
 double SquaredDistance(std::span<const float> a, std::span<const float> b);  // likewise
 double Dot(std::span<const float> a, std::span<const float> b);              // likewise
 // The same bits for every row, many at once.
-std::vector<double> SquaredNorms(const Matrix& x);
-std::vector<double> SquaredDistances(const Matrix& a, const Matrix& b);
+std::vector<double> SquaredNorms(const RowsView& x);
+std::vector<double> SquaredDistances(const RowsView& a, const RowsView& b);
 
 }  // namespace cacheready

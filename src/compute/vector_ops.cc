@@ -1,6 +1,7 @@
 // Norms, rotary embedding and elementwise operators.
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cmath>
@@ -30,28 +31,88 @@ void ForEachChunk(std::span<float> x, const std::function<void(std::span<float>)
   });
 }
 
-// In double throughout, rounded once.
-void NormSlice(std::span<const float> x, std::span<const float> weight, float eps, float offset,
-               std::span<float> y) {
-  const double mean = SquaredNorm(x) / static_cast<double>(x.size());
-  const double inverse = 1.0 / std::sqrt(mean + static_cast<double>(eps));
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    const double gain = static_cast<double>(offset) + static_cast<double>(weight[i]);
-    y[i] = static_cast<float>(static_cast<double>(x[i]) * inverse * gain);
+// Chains that run side by side: one alone waits for each of its additions.
+constexpr std::int64_t kChains = 8;
+
+// sums[r] of `rows` rows of `cols` columns: term(of row r)(column c), in increasing c.
+template <typename TermOfRow>
+std::vector<double> SumRows(std::int64_t rows, std::int64_t cols, TermOfRow term_of_row) {
+  using Term = decltype(term_of_row(std::int64_t{0}));
+  std::vector<double> sums(static_cast<std::size_t>(rows));
+  for (std::int64_t first = 0; first < rows; first += kChains) {
+    const std::int64_t count = std::min(kChains, rows - first);
+    std::array<Term, kChains> terms;
+    for (std::size_t l = 0; l < kChains; ++l) {
+      terms[l] = term_of_row(first + std::min(static_cast<std::int64_t>(l), count - 1));
+    }
+    double chains[kChains] = {};
+    for (std::int64_t c = 0; c < cols; ++c) {
+      for (std::size_t l = 0; l < kChains; ++l) chains[l] += terms[l](c);
+    }
+    std::copy_n(chains, count, sums.begin() + first);
   }
+  return sums;
 }
+
+struct SquareTerm {
+  const float* x = nullptr;
+  double operator()(std::int64_t c) const {
+    const auto value = static_cast<double>(x[c]);
+    return value * value;
+  }
+};
+
+struct DistanceTerm {
+  const float *a = nullptr, *b = nullptr;
+  double operator()(std::int64_t c) const {
+    const double difference = static_cast<double>(a[c]) - static_cast<double>(b[c]);
+    return difference * difference;
+  }
+};
 
 void CheckSlices(const Matrix& x, std::int64_t width) {
   CR_CHECK(width > 0 && x.cols() % width == 0, "{} columns in slices of {}", x.cols(), width);
 }
 
+// Calls body(begin, |slice|^2) for every slice of `width` values of x, which begins at `begin`.
+template <typename Body>
+void ForEachSlice(const Matrix& x, std::int64_t width, Body body) {
+  CheckSlices(x, width);
+  const float* values = x.values().data();
+  const std::int64_t slices = x.rows() * (x.cols() / width);
+  const std::int64_t each = std::max(kChains, kGrain / width);
+  ParallelFor((slices + each - 1) / each, [&](std::int64_t task) {
+    const std::int64_t first = task * each, count = std::min(each, slices - first);
+    const std::vector<double> squares = SumRows(
+        count, width, [&](std::int64_t s) { return SquareTerm{values + (first + s) * width}; });
+    for (std::int64_t s = 0; s < count; ++s) {
+      body(static_cast<std::size_t>((first + s) * width), squares[static_cast<std::size_t>(s)]);
+    }
+  });
+}
+
+// y may be x. In double throughout, rounded once.
+void NormSlices(const Matrix& x, std::int64_t width, std::span<const float> weight, float eps,
+                float offset, Matrix& y) {
+  CR_CHECK(static_cast<std::int64_t>(weight.size()) == width, "{} weights, {} columns",
+           weight.size(), width);
+  ForEachSlice(x, width, [&](std::size_t begin, double squares) {
+    const double mean = squares / static_cast<double>(width);
+    const double inverse = 1.0 / std::sqrt(mean + static_cast<double>(eps));
+    const float* from = x.values().data() + begin;
+    float* to = y.values().data() + begin;
+    for (std::size_t i = 0; i < weight.size(); ++i) {
+      const double gain = static_cast<double>(offset) + static_cast<double>(weight[i]);
+      to[i] = static_cast<float>(static_cast<double>(from[i]) * inverse * gain);
+    }
+  });
+}
+
 }  // namespace
 
 Matrix RmsNorm(const Matrix& x, std::span<const float> weight, float eps, float offset) {
-  CR_CHECK(static_cast<std::int64_t>(weight.size()) == x.cols(), "{} weights, {} columns",
-           weight.size(), x.cols());
   Matrix y = Matrix::Uninitialized(x.rows(), x.cols());
-  ForEachRow(x, [&](std::int64_t r) { NormSlice(x.row(r), weight, eps, offset, y.row(r)); });
+  if (!x.empty()) NormSlices(x, x.cols(), weight, eps, offset, y);
   return y;
 }
 
@@ -83,28 +144,14 @@ Matrix LayerNorm(const Matrix& x, std::span<const float> weight, std::span<const
 
 void RmsNormSlices(Matrix& x, std::int64_t width, std::span<const float> weight, float eps,
                    float offset) {
-  CheckSlices(x, width);
-  CR_CHECK(static_cast<std::int64_t>(weight.size()) == width, "{} weights, {} columns",
-           weight.size(), width);
-  const auto size = static_cast<std::size_t>(width);
-  ForEachRow(x, [&](std::int64_t r) {
-    const std::span<float> row = x.row(r);
-    for (std::size_t begin = 0; begin < row.size(); begin += size) {
-      const std::span<float> slice = row.subspan(begin, size);
-      NormSlice(slice, weight, eps, offset, slice);
-    }
-  });
+  NormSlices(x, width, weight, eps, offset, x);
 }
 
 void L2NormSlices(Matrix& x, std::int64_t width, float eps) {
-  CheckSlices(x, width);
-  const auto size = static_cast<std::size_t>(width);
-  ForEachRow(x, [&](std::int64_t r) {
-    const std::span<float> row = x.row(r);
-    for (std::size_t begin = 0; begin < row.size(); begin += size) {
-      const std::span<float> slice = row.subspan(begin, size);
-      const double inverse = 1.0 / std::sqrt(SquaredNorm(slice) + static_cast<double>(eps));
-      for (float& value : slice) value = static_cast<float>(static_cast<double>(value) * inverse);
+  ForEachSlice(x, width, [&](std::size_t begin, double squares) {
+    const double inverse = 1.0 / std::sqrt(squares + static_cast<double>(eps));
+    for (float& value : x.values().subspan(begin, static_cast<std::size_t>(width))) {
+      value = static_cast<float>(static_cast<double>(value) * inverse);
     }
   });
 }
@@ -230,46 +277,15 @@ void RequireFinite(const Matrix& x, const char* where) {
   }
 }
 
-namespace {
-
-// Chains that run side by side: one alone waits for each of its additions.
-constexpr std::int64_t kChains = 8;
-
-// sums[r] of the rows of x: term(value of row r, column c), in increasing c.
-template <typename Term>
-std::vector<double> SumRows(const Matrix& x, Term term) {
-  std::vector<double> sums(static_cast<std::size_t>(x.rows()));
-  for (std::int64_t first = 0; first < x.rows(); first += kChains) {
-    const std::int64_t rows = std::min(kChains, x.rows() - first);
-    std::int64_t row[kChains];
-    for (std::int64_t l = 0; l < kChains; ++l) row[l] = first + std::min(l, rows - 1);
-    double chains[kChains] = {};
-    for (std::int64_t c = 0; c < x.cols(); ++c) {
-      for (std::int64_t l = 0; l < kChains; ++l) chains[l] += term(row[l], c);
-    }
-    std::copy_n(chains, rows, sums.begin() + first);
-  }
-  return sums;
+std::vector<double> SquaredNorms(const RowsView& x) {
+  return SumRows(x.rows(), x.cols(), [&](std::int64_t r) { return SquareTerm{x.row(r).data()}; });
 }
 
-}  // namespace
-
-std::vector<double> SquaredNorms(const Matrix& x) {
-  const float* values = x.values().data();
-  return SumRows(x, [values, cols = x.cols()](std::int64_t r, std::int64_t c) {
-    const double value = static_cast<double>(values[r * cols + c]);
-    return value * value;
-  });
-}
-
-std::vector<double> SquaredDistances(const Matrix& a, const Matrix& b) {
+std::vector<double> SquaredDistances(const RowsView& a, const RowsView& b) {
   CR_CHECK(a.rows() == b.rows() && a.cols() == b.cols(), "[{}, {}] and [{}, {}]", a.rows(),
            a.cols(), b.rows(), b.cols());
-  const float *left = a.values().data(), *right = b.values().data();
-  return SumRows(a, [left, right, cols = a.cols()](std::int64_t r, std::int64_t c) {
-    const std::int64_t at = r * cols + c;
-    const double difference = static_cast<double>(left[at]) - static_cast<double>(right[at]);
-    return difference * difference;
+  return SumRows(a.rows(), a.cols(), [&](std::int64_t r) {
+    return DistanceTerm{a.row(r).data(), b.row(r).data()};
   });
 }
 

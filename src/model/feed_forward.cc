@@ -34,7 +34,7 @@ void ClampedSwiglu(std::span<const float> up, std::span<float> inner) {
 std::uint64_t FeedForwardFlops() { return flops.load(); }
 
 Matrix RunFeedForward(const Arithmetic& arithmetic, Role role, const FeedForward& ffn,
-                      const Matrix& x) {
+                      const RowsView& x) {
   flops += static_cast<std::uint64_t>(std::int64_t{2} * 3 * x.rows() * ffn.gate->rows() *
                                       ffn.gate->cols());
   LinearInput input(x);

@@ -39,7 +39,7 @@ struct FeedForward {
   std::vector<float> gate_bias = {}, up_bias = {}, down_bias = {};  // empty: none
 };
 Matrix RunFeedForward(const Arithmetic& arithmetic, Role role, const FeedForward& ffn,
-                      const Matrix& x);
+                      const RowsView& x);
 // Multiplications and additions of all calls so far, of this process.
 std::uint64_t FeedForwardFlops();
 

@@ -113,7 +113,7 @@ Matrix RouterLogits(const Arithmetic& arithmetic, const MoeBlock& moe, const Mat
 Matrix RunExpert(const Arithmetic& arithmetic, const MoeBlock& moe, std::int64_t expert,
                  const Matrix& x, std::span<const std::int32_t> rows) {
   return RunFeedForward(arithmetic, Role::kExpert, moe.experts[static_cast<std::size_t>(expert)],
-                        GatherRows(x, rows));
+                        RowsView(x, rows));
 }
 
 Matrix RunShared(const Arithmetic& arithmetic, const MoeBlock& moe, const Matrix& x) {

@@ -76,7 +76,7 @@ class NoisyExpert {
         up_rms_(RmsOf(*expert.up)),
         down_rms_(RmsOf(*expert.down)) {}
 
-  Matrix Run(double scale, const Matrix& x) const {
+  Matrix Run(double scale, const RowsView& x) const {
     const auto noisy = [&](const EncodedMatrix& stored, double rms, std::uint64_t number) {
       return std::make_unique<NoisyMatrix>(stored, rms, scale, HashWords({seed_, number}));
     };
@@ -120,7 +120,7 @@ Comparison Compare(const Matrix& a, const Matrix& b) {
 
 // The scale at which the distance on the given rows is `aim`. The distance grows almost in
 // proportion to the scale, so each round multiplies by what is missing.
-double FindScale(const NoisyExpert& decoy, const Matrix& x, const Matrix& original, double aim) {
+double FindScale(const NoisyExpert& decoy, const RowsView& x, const Matrix& original, double aim) {
   double scale = aim / std::sqrt(3.0);  // three matrices contribute about alike
   for (int round = 0; round < kMaxRounds; ++round) {
     const double found = Compare(decoy.Run(scale, x), original).rms_distance;
@@ -181,12 +181,12 @@ std::vector<DecoyRecord> MeasureDecoys(const MoeBlock& moe, const Matrix& x,
                             HashWords({source.seed, static_cast<std::uint64_t>(source.layer),
                                        static_cast<std::uint64_t>(member), kDecoyStream}));
     const double scale =
-        FindScale(decoy, GatherRows(x, probe), RunExpert(Fp32Arithmetic(), moe, member, x, probe),
+        FindScale(decoy, RowsView(x, probe), RunExpert(Fp32Arithmetic(), moe, member, x, probe),
                   kTimesThreshold * threshold);
     DecoyRecord& record = records.emplace_back();
     record.expert = member;
     if (sample.empty()) continue;
-    Comparison measured = Compare(decoy.Run(scale, GatherRows(x, sample)),
+    Comparison measured = Compare(decoy.Run(scale, RowsView(x, sample)),
                                   RunExpert(Fp32Arithmetic(), moe, member, x, sample));
     record.difference = std::move(measured.difference);
     record.larger_norm = std::move(measured.larger_norm);

@@ -19,27 +19,31 @@ std::span<const std::int32_t> Prefix(const std::vector<std::int32_t>& tokens, st
 // Rows each expert must run on: the sampled tokens of its partners and of itself, and the probe if
 // it is in a candidate.
 std::vector<std::vector<std::int32_t>> NeededRows(std::span<const PairRequest> requests,
-                                                  const PairTokens& tokens) {
-  std::vector<std::vector<std::int32_t>> needed(tokens.samples.size());
-  std::vector<bool> has_probe(needed.size(), false);
-  const auto add = [](std::vector<std::int32_t>& rows, std::span<const std::int32_t> more) {
-    rows.insert(rows.end(), more.begin(), more.end());
-  };
-  for (const PairRequest& request : requests) {
-    for (const std::int32_t member : {request.pair.i, request.pair.j}) {
-      auto& rows = needed[static_cast<std::size_t>(member)];
-      if (request.candidate && !has_probe[static_cast<std::size_t>(member)]) {
-        add(rows, tokens.probe_rows);
-        has_probe[static_cast<std::size_t>(member)] = true;
-      }
-      for (const std::int32_t side : {request.pair.i, request.pair.j}) {
-        const ExpertSample& sample = tokens.samples[static_cast<std::size_t>(side)];
-        add(rows, Prefix(sample.tokens, request.tokens));
-      }
-      std::sort(rows.begin(), rows.end());
-      rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
-    }
+                                                  const PairTokens& tokens, std::int64_t all_rows) {
+  std::vector<std::vector<std::size_t>> of_expert(tokens.samples.size());
+  for (std::size_t n = 0; n < requests.size(); ++n) {
+    of_expert[static_cast<std::size_t>(requests[n].pair.i)].push_back(n);
+    of_expert[static_cast<std::size_t>(requests[n].pair.j)].push_back(n);
   }
+  std::vector<std::vector<std::int32_t>> needed(of_expert.size());
+  ParallelFor(static_cast<std::int64_t>(needed.size()), [&](std::int64_t expert) {
+    const auto e = static_cast<std::size_t>(expert);
+    if (of_expert[e].empty()) return;
+    std::vector<char> is_needed(static_cast<std::size_t>(all_rows), 0);
+    const auto need = [&](std::span<const std::int32_t> rows) {
+      for (const std::int32_t row : rows) is_needed[static_cast<std::size_t>(row)] = 1;
+    };
+    for (const std::size_t n : of_expert[e]) {
+      const PairRequest& request = requests[n];
+      if (request.candidate) need(tokens.probe_rows);
+      for (const std::int32_t side : {request.pair.i, request.pair.j}) {
+        need(Prefix(tokens.samples[static_cast<std::size_t>(side)].tokens, request.tokens));
+      }
+    }
+    for (std::int32_t row = 0; row < all_rows; ++row) {
+      if (is_needed[static_cast<std::size_t>(row)] != 0) needed[e].push_back(row);
+    }
+  });
   return needed;
 }
 
@@ -57,44 +61,44 @@ struct NormedBlock {
   }
 };
 
-struct TokenComparison {
-  double difference = 0;  // |f_i - f_j|
-  double larger_norm = 0;
-};
-
-TokenComparison Compare(const NormedBlock& normed, ExpertPair pair, std::int32_t token) {
+// Calls put(n, |f_i - f_j|, the larger of |f_i| and |f_j|) for every rows[n] that the block covers.
+template <typename Put>
+void CompareOn(const NormedBlock& normed, ExpertPair pair, std::span<const std::int32_t> rows,
+               Put put) {
   const auto i = static_cast<std::size_t>(pair.i), j = static_cast<std::size_t>(pair.j);
-  const std::int64_t row_i = normed.block.RowOf(pair.i, token);
-  const std::int64_t row_j = normed.block.RowOf(pair.j, token);
-  const double difference =
-      SquaredDistance(normed.block.outputs[i].row(row_i), normed.block.outputs[j].row(row_j));
-  const double larger = std::max(normed.squared_norms[i][static_cast<std::size_t>(row_i)],
-                                 normed.squared_norms[j][static_cast<std::size_t>(row_j)]);
-  return {std::sqrt(difference), std::sqrt(larger)};
+  std::vector<std::size_t> covered;
+  std::vector<std::int32_t> rows_i, rows_j;  // of the outputs
+  for (std::size_t n = 0; n < rows.size(); ++n) {
+    if (!normed.block.Covers(rows[n])) continue;
+    covered.push_back(n);
+    rows_i.push_back(static_cast<std::int32_t>(normed.block.RowOf(pair.i, rows[n])));
+    rows_j.push_back(static_cast<std::int32_t>(normed.block.RowOf(pair.j, rows[n])));
+  }
+  const std::vector<double> differences = SquaredDistances(
+      RowsView(normed.block.outputs[i], rows_i), RowsView(normed.block.outputs[j], rows_j));
+  for (std::size_t k = 0; k < covered.size(); ++k) {
+    const double larger = std::max(normed.squared_norms[i][static_cast<std::size_t>(rows_i[k])],
+                                   normed.squared_norms[j][static_cast<std::size_t>(rows_j[k])]);
+    put(covered[k], std::sqrt(differences[k]), std::sqrt(larger));
+  }
 }
 
 void FillSide(const NormedBlock& normed, ExpertPair pair, std::span<const std::int32_t> sample,
               std::vector<float>& difference, std::vector<float>& larger_norm) {
   difference.resize(sample.size());
   larger_norm.resize(sample.size());
-  for (std::size_t n = 0; n < sample.size(); ++n) {
-    if (!normed.block.Covers(sample[n])) continue;
-    const TokenComparison compared = Compare(normed, pair, sample[n]);
-    difference[n] = static_cast<float>(compared.difference);
-    larger_norm[n] = static_cast<float>(compared.larger_norm);
-  }
+  CompareOn(normed, pair, sample, [&](std::size_t n, double distance, double larger) {
+    difference[n] = static_cast<float>(distance);
+    larger_norm[n] = static_cast<float>(larger);
+  });
 }
 
 void FillProbe(const NormedBlock& normed, ExpertPair pair, std::span<const std::int32_t> rows,
-               std::vector<float>& distance) {
-  distance.resize(rows.size());
-  for (std::size_t n = 0; n < rows.size(); ++n) {
-    if (!normed.block.Covers(rows[n])) continue;
-    const TokenComparison compared = Compare(normed, pair, rows[n]);
-    distance[n] = compared.difference == 0
-                      ? 0.0f
-                      : static_cast<float>(compared.difference / compared.larger_norm);
-  }
+               std::vector<float>& distances) {
+  distances.resize(rows.size());
+  CompareOn(normed, pair, rows, [&](std::size_t n, double distance, double larger) {
+    distances[n] = distance == 0 ? 0.0f : static_cast<float>(distance / larger);
+  });
 }
 
 }  // namespace
@@ -131,7 +135,7 @@ std::vector<PairRecord> MeasurePairs(const MoeBlock& moe, const Matrix& x,
       }
     });
   };
-  ForEachOutputBlock(moe, x, NeededRows(requests, tokens), budget_bytes, fill, numerics);
+  ForEachOutputBlock(moe, x, NeededRows(requests, tokens, x.rows()), budget_bytes, fill, numerics);
   return records;
 }
 

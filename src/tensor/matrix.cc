@@ -8,6 +8,13 @@
 
 namespace cacheready {
 
+std::span<const float> RowsView::row(std::int64_t r) const {
+  if (indices_ == nullptr) return x_->row(r);
+  const std::int32_t index = indices_[r];
+  CR_CHECK(index >= 0 && index < x_->rows(), "row {} of {}", index, x_->rows());
+  return x_->row(index);
+}
+
 void ForEachRow(const Matrix& x, const std::function<void(std::int64_t row)>& body) {
   constexpr std::int64_t kGrain = 1 << 14;  // elements of a task: below, waking a thread costs more
   const std::int64_t rows = std::max<std::int64_t>(1, kGrain / std::max<std::int64_t>(1, x.cols()));
@@ -36,12 +43,10 @@ Matrix FirstRows(const Matrix& source, std::int64_t count) {
 }
 
 Matrix GatherRows(const Matrix& source, std::span<const std::int32_t> indices) {
-  Matrix gathered = Matrix::Uninitialized(static_cast<std::int64_t>(indices.size()), source.cols());
-  ForEachRow(gathered, [&](std::int64_t r) {
-    const std::int32_t index = indices[static_cast<std::size_t>(r)];
-    CR_CHECK(index >= 0 && index < source.rows(), "row {} of {}", index, source.rows());
-    std::ranges::copy(source.row(index), gathered.row(r).begin());
-  });
+  const RowsView rows(source, indices);
+  Matrix gathered = Matrix::Uninitialized(rows.rows(), rows.cols());
+  ForEachRow(gathered,
+             [&](std::int64_t r) { std::ranges::copy(rows.row(r), gathered.row(r).begin()); });
   return gathered;
 }
 

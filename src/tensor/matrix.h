@@ -52,6 +52,23 @@ class Matrix {
   UnsetVector<float> values_;
 };
 
+// All rows of a matrix, or some in some order. Valid while what it was made of lives.
+class RowsView {
+ public:
+  RowsView(const Matrix& x) : x_(&x), count_(x.rows()) {}  // NOLINT: a matrix is its rows
+  RowsView(const Matrix& x, std::span<const std::int32_t> indices)
+      : x_(&x), indices_(indices.data()), count_(static_cast<std::int64_t>(indices.size())) {}
+
+  std::int64_t rows() const { return count_; }
+  std::int64_t cols() const { return x_->cols(); }
+  std::span<const float> row(std::int64_t r) const;
+
+ private:
+  const Matrix* x_;
+  const std::int32_t* indices_ = nullptr;  // null: all
+  std::int64_t count_;
+};
+
 // Calls body(row) for every row of x, on all threads where there are enough of them.
 void ForEachRow(const Matrix& x, const std::function<void(std::int64_t row)>& body);
 
