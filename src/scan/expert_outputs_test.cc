@@ -153,6 +153,23 @@ TEST(PairDistances, EqualThoseOfTheExpertsRunOneByOne) {
   }
 }
 
+// In a small part of a scan an expert may have no sample, and no partner that has one.
+TEST(PairDistances, AreNoneBetweenExpertsWithoutSamples) {
+  const MoeBlock moe = SmallMoe(3);
+  const Matrix x = NormalMatrix(60, 24, 1, 7);
+  std::vector<ExpertSample> samples = SomeSamples(3, 50);
+  samples[1].tokens.clear();
+  samples[2].tokens.clear();
+  const std::vector<std::int32_t> probe = {50, 51};
+  const PairSums sums = ProbeDistances(moe, x, probe, kAmple);
+  const std::vector<PairRequest> requests = {{{0, 2}, false, 6}, {{1, 2}, false, 6}};
+  const auto pairs = MeasurePairs(moe, x, requests, {samples, probe, &sums}, kAmple);
+  EXPECT_EQ(pairs[0].difference_on_i.size(), 6u);
+  EXPECT_TRUE(pairs[1].difference_on_i.empty());
+  EXPECT_TRUE(pairs[1].difference_on_j.empty());
+  EXPECT_EQ(pairs[1].probe_distance.size(), 2u);
+}
+
 TEST(PairDistances, DoNotDependOnTheMemoryBudget) {
   const MoeBlock moe = SmallMoe(5);
   const Matrix x = NormalMatrix(60, 24, 1, 7);

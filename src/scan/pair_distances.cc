@@ -74,6 +74,7 @@ void CompareOn(const NormedBlock& normed, ExpertPair pair, std::span<const std::
     rows_i.push_back(static_cast<std::int32_t>(normed.block.RowOf(pair.i, rows[n])));
     rows_j.push_back(static_cast<std::int32_t>(normed.block.RowOf(pair.j, rows[n])));
   }
+  if (covered.empty()) return;  // an expert that ran on nothing has no outputs of any width
   const std::vector<double> differences = SquaredDistances(
       RowsView(normed.block.outputs[i], rows_i), RowsView(normed.block.outputs[j], rows_j));
   for (std::size_t k = 0; k < covered.size(); ++k) {
