@@ -47,7 +47,7 @@ Outcome MakePlanted(const SynthRequest& request) {
     entry["members"] = copied.members;
     details["planted"].push_back(std::move(entry));
   }
-  return Made("planted checkpoint", request, std::move(details));
+  return Made("planted checkpoint", request, details);
 }
 
 Outcome MakeGraded(const SynthRequest& request) {
