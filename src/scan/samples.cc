@@ -66,6 +66,7 @@ std::vector<std::int32_t> SampleChooser::Choose(std::int64_t expert,
   }
   KeepSmallest(hashed, count_);
   std::vector<std::int32_t> chosen;
+  chosen.reserve(hashed.size());
   for (const HashedToken& token : hashed) chosen.push_back(token.second);
   return chosen;
 }
