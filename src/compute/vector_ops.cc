@@ -112,7 +112,7 @@ void NormSlices(const Matrix& x, std::int64_t width, std::span<const float> weig
 
 Matrix RmsNorm(const Matrix& x, std::span<const float> weight, float eps, float offset) {
   Matrix y = Matrix::Uninitialized(x.rows(), x.cols());
-  if (!x.empty()) NormSlices(x, x.cols(), weight, eps, offset, y);
+  NormSlices(x, x.cols(), weight, eps, offset, y);
   return y;
 }
 

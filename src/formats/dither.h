@@ -13,6 +13,8 @@ inline constexpr DitherGrid kBf16Grid = {0.0f, 0x1p-7f};
 inline constexpr DitherGrid kF16Grid = {0x1p-14f, 0x1p-10f, true};  // subnormals: 2^-24
 inline constexpr DitherGrid kE4m3Grid = {0x1p-6f, 0x1p-3f};         // subnormals: 2^-9
 inline constexpr DitherGrid kE2m1Grid = {1.0f, 0.5f};
-inline constexpr DitherGrid kIntegerGrid = {0x1p30f, 0x1p-30f};  // 1 everywhere
+// The same step everywhere below 2^61.
+constexpr DitherGrid EvenGrid(float step) { return {0x1p60f, step * 0x1p-60f}; }
+inline constexpr DitherGrid kIntegerGrid = EvenGrid(1.0f);
 
 }  // namespace cacheready

@@ -12,6 +12,7 @@
 #include "base/statistics.h"
 #include "compute/sequence_ops.h"
 #include "formats/decode_kernels.h"
+#include "formats/dither.h"
 #include "model/expert_pass.h"
 #include "scan/candidates.h"
 
@@ -28,11 +29,10 @@ constexpr std::uint64_t kDecoyStream = 0x6465636f79ULL;  // "decoy": apart from 
 class NoisyMatrix : public EncodedMatrix {
  public:
   NoisyMatrix(const EncodedMatrix& stored, double rms, double scale, std::uint64_t seed)
-      : EncodedMatrix(stored.rows(), stored.cols()), stored_(stored), seed_(seed) {
-    // One step for all: the width of the interval.
-    noise_.floor = kAboveWeights;
-    noise_.factor = static_cast<float>(2 * std::sqrt(3.0) * scale * rms / kAboveWeights);
-  }
+      : EncodedMatrix(stored.rows(), stored.cols()),
+        stored_(stored),
+        seed_(seed),
+        noise_(EvenGrid(static_cast<float>(2 * std::sqrt(3.0) * scale * rms))) {}  // the width
 
   std::string_view format() const override { return "f32"; }
 
@@ -49,8 +49,6 @@ class NoisyMatrix : public EncodedMatrix {
   }
 
  private:
-  static constexpr float kAboveWeights = 0x1p60f;
-
   const EncodedMatrix& stored_;
   std::uint64_t seed_;
   DitherGrid noise_;

@@ -30,7 +30,7 @@ struct ScanOptions {
   std::int64_t shared_sample = 4096;   // tokens of that sample
   std::int64_t decoys_per_layer = 8;   // 0 = none
   std::uint64_t memory_bytes = 0;      // for expert outputs held at once; 0: as the model is read
-  Numerics numerics = Numerics::kFp32Chain;  // of both passes and the outputs that are compared
+  Numerics numerics = Numerics::kFp32Chain;  // of both passes, what is compared, noise as served
   ScanPart part;       // of the documents; the records of all parts merge (scan/merge.h)
   bool fresh = false;  // discard what another scan left in the folder
   // Called after each committed layer; may throw (tests interrupt here).
